@@ -1,0 +1,21 @@
+//! The vocabulary of the engine: keys, sequence numbers, ids, entry kinds, checksums, varints, errors.
+//!
+//! This layer imports nothing of ours, which is what lets every other layer import it without a knot.
+//! It does no I/O and holds no state.
+
+pub(crate) mod checksum;
+pub(crate) mod cursor;
+pub(crate) mod entry;
+pub(crate) mod error;
+pub(crate) mod hash;
+pub(crate) mod id;
+pub(crate) mod key;
+pub(crate) mod slice;
+pub(crate) mod sync;
+pub(crate) mod varint;
+
+pub(crate) use cursor::Cursor;
+pub(crate) use entry::{EntryMeta, EntryRef, Kind};
+pub(crate) use error::{Error, Result};
+pub(crate) use id::{FileId, KeyspaceId, Seqno};
+pub(crate) use slice::Slice;

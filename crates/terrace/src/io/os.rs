@@ -1,0 +1,191 @@
+//! The real system. The only module that uses `std::fs`, the system clock and threads.
+
+use std::collections::hash_map::RandomState;
+use std::fs::{self, OpenOptions};
+use std::hash::BuildHasher;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::os_region::open_region;
+use super::{Clock, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
+
+/// The file system of the operating system.
+#[derive(Debug, Default)]
+pub(crate) struct OsFs {
+    /// Write the log with positioned writes even where mapping is possible.
+    pub(crate) unmapped_log: bool,
+}
+
+#[derive(Debug)]
+struct OsFile(fs::File);
+
+impl File for OsFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+impl Fs for OsFs {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(OsFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(OsFile(fs::File::open(path)?)))
+    }
+
+    fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
+        open_region(path, len, self.unmapped_log)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        // Every directory made here, and the one that holds the topmost of them, must be synced: a name is
+        // durable only once its parent is.
+        let mut missing = Vec::new();
+        let mut current = Some(dir);
+        while let Some(path) = current.filter(|p| !p.as_os_str().is_empty() && !p.exists()) {
+            missing.push(path);
+            current = path.parent();
+        }
+        fs::create_dir_all(dir)?;
+        for path in missing.iter().rev() {
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            self.sync_dir(parent)?;
+        }
+        Ok(())
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::File::open(dir)?.sync_all()
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn lock(&self, path: &Path, content: &[u8]) -> io::Result<Box<dyn LockGuard>> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+        file.set_len(0)?;
+        file.write_all_at(content, 0)?;
+        Ok(Box::new(OsLock { _file: file }))
+    }
+
+    fn boot_id(&self) -> u128 {
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        u128::from_str_radix(&digits, 16).unwrap_or(0)
+    }
+}
+
+/// The lock is the kernel's, tied to the open file: it goes with the process, however that ends.
+#[derive(Debug)]
+struct OsLock {
+    _file: fs::File,
+}
+
+impl LockGuard for OsLock {}
+
+/// The system's clocks.
+#[derive(Debug)]
+pub(crate) struct OsClock {
+    start: Instant,
+}
+
+impl Default for OsClock {
+    fn default() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for OsClock {
+    fn now_ms(&self) -> u64 {
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+    }
+
+    fn monotonic_ns(&self) -> u64 {
+        self.start.elapsed().as_nanos() as u64
+    }
+
+    fn sleep(&self, duration: Duration) {
+        thread::sleep(duration);
+    }
+}
+
+/// Seeds from the standard library's per-process random state.
+#[derive(Debug)]
+pub(crate) struct OsRng;
+
+impl Rng for OsRng {
+    fn next_u64(&self) -> u64 {
+        RandomState::new().hash_one(std::process::id())
+    }
+}
+
+/// The system's threads, at low priority.
+#[derive(Debug)]
+pub(crate) struct OsSpawn;
+
+/// Background threads give way to foreground ones, yet still move on a busy machine.
+const BACKGROUND_NICE: i32 = 5;
+
+struct OsJoin(thread::JoinHandle<()>);
+
+impl Join for OsJoin {
+    fn join(self: Box<Self>) -> bool {
+        self.0.join().is_ok()
+    }
+}
+
+impl Spawn for OsSpawn {
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Join>> {
+        let lowered = move || {
+            // On Linux the priority belongs to the thread. Failing to lower it costs latency, not safety.
+            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE);
+            body();
+        };
+        Ok(Box::new(OsJoin(thread::Builder::new().name(name.to_string()).spawn(lowered)?)))
+    }
+
+    fn cores(&self) -> usize {
+        thread::available_parallelism().map_or(1, usize::from)
+    }
+}
