@@ -15,3 +15,6 @@ mod wal;
 pub use base::error::{Action, Error, Result};
 pub use base::slice::{NotSlice, Slice};
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
+
+#[cfg(any(test, feature = "testing"))]
+pub use io::manual::{ManualClock, SeededRng};

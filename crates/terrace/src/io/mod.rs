@@ -6,6 +6,8 @@
 pub(crate) mod env;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod manual;
 pub(crate) mod os;
 mod os_region;
 pub(crate) mod region;
