@@ -17,4 +17,9 @@ pub use base::slice::{NotSlice, Slice};
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
 #[cfg(any(test, feature = "testing"))]
-pub use io::manual::{ManualClock, SeededRng};
+pub use io::{
+    fault::{Fault, FaultFs, FaultOp, FaultRule},
+    manual::{ManualClock, SeededRng},
+    os::os_fs,
+    sim::{CrashPolicy, PowerLoss, SimFs},
+};

@@ -13,6 +13,8 @@ mod os_region;
 pub(crate) mod region;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io;
