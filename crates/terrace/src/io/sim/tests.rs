@@ -295,6 +295,18 @@ fn a_move_between_directories_never_loses_or_doubles_the_file() {
 }
 
 #[test]
+fn a_lost_move_ends_the_kept_prefix_of_both_directories() {
+    let fs = disk_with("/d/f", b"");
+    fs.create_dir_all(p("/d/sub")).unwrap();
+    fs.rename(p("/d/f"), p("/d/sub/f")).unwrap();
+    write(&fs, "/d/later", b"").sync().unwrap();
+    let names: BTreeSet<Vec<String>> =
+        outcomes(&fs, SECTORS).into_iter().map(|files| files.into_keys().collect()).collect();
+    let expected = [vec!["f"], vec!["later", "sub/f"], vec!["sub/f"]];
+    assert_eq!(names, expected.map(|names| names.into_iter().map(String::from).collect()).into());
+}
+
+#[test]
 fn a_file_moved_to_and_fro_is_in_one_place_after_any_crash() {
     let fs = disk_with("/d/1", b"data");
     fs.create_dir_all(p("/d/sub")).unwrap();
