@@ -430,7 +430,7 @@ fn print_replay(root: &Path, records: u64) {
         let cpu = cpu_ns(ClockId::ThreadCPUTime) - before;
         assert_eq!(report.unwrap().records, records);
         std::hint::black_box(sum);
-        let (mib, ns) = (records * RECORD_BYTES as u64 >> 20, cpu as f64 / records as f64);
+        let (mib, ns) = ((records * RECORD_BYTES as u64) >> 20, cpu as f64 / records as f64);
         println!(
             "\nReplay of {mib} MiB: {ns:.0} ns of CPU per record, {:.2} GB/s.",
             RECORD_BYTES as f64 / ns
