@@ -11,38 +11,8 @@
 //! The snapshots must be listed after the inputs were chosen, so that one missing from the list is newer than
 //! every input entry. The input must be sorted by key ascending, then seqno descending.
 
-use crate::base::{EntryMeta, KeyspaceId, Kind, Seqno, key};
-
-/// The keyspaces of a store, as far as retention needs to know them.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct LiveKeyspaces {
-    /// The ids in use, ascending.
-    live: Vec<KeyspaceId>,
-    /// Ids from here on had not been given out when the list was made: their entries stay.
-    next: u32,
-}
-
-impl LiveKeyspaces {
-    /// The keyspaces `live`, where `next` is the first id never given out.
-    pub(crate) fn new(mut live: Vec<KeyspaceId>, next: u32) -> Self {
-        live.sort_unstable();
-        Self { live, next }
-    }
-
-    /// Whether the keyspace existed once and was dropped.
-    pub(crate) fn is_dropped(&self, id: KeyspaceId) -> bool {
-        id.0 < self.next && self.live.binary_search(&id).is_err()
-    }
-
-    /// Whether every key from `smallest` to `largest` lies in a dropped keyspace.
-    pub(crate) fn all_dropped(&self, smallest: &[u8], largest: &[u8]) -> bool {
-        let (Some((first, _)), Some((last, _))) = (key::split(smallest), key::split(largest)) else {
-            return false;
-        };
-        let from = self.live.partition_point(|id| *id < first);
-        last.0 < self.next && self.live.get(from).is_none_or(|id| *id > last)
-    }
-}
+use crate::base::{EntryMeta, Kind, Seqno, key};
+use crate::version::LiveKeyspaces;
 
 /// What the levels below the output hold.
 pub(crate) enum Below {

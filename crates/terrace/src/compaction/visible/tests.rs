@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::KeyspaceId;
 use crate::compaction::testing::{Row, sort};
 
 fn key_in(keyspace: u32, name: &str) -> String {
@@ -80,14 +81,6 @@ fn entries_of_a_dropped_keyspace_go_and_unknown_ones_stay() {
     let (out, counts) = run(&rows, Retention::new(vec![9], 0, keyspaces, Below::Unknown));
     assert_eq!(out, [rows[0].clone(), rows[2].clone(), rows[3].clone()]);
     assert_eq!(counts.keyspace, 1);
-}
-
-#[test]
-fn a_range_is_dropped_only_if_no_live_keyspace_meets_it() {
-    let keyspaces = LiveKeyspaces::new(vec![KeyspaceId(0), KeyspaceId(4)], 6);
-    let all = |a, b| keyspaces.all_dropped(key_in(a, "z").as_bytes(), key_in(b, "a").as_bytes());
-    assert!(all(1, 1) && all(1, 3) && all(5, 5));
-    assert!(!all(0, 1) && !all(3, 4) && !all(3, 5) && !all(5, 6) && !all(6, 6));
 }
 
 #[test]
