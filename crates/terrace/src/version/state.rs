@@ -29,8 +29,7 @@ impl State {
     /// Applies an edit, or says what is wrong with it and changes nothing.
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         self.check_tables(edit)?;
-        let keyspaces = self.keyspaces_after(edit)?;
-        self.keyspaces = keyspaces;
+        self.keyspaces = self.keyspaces_after(edit)?;
         for (_, id) in &edit.removed {
             self.tables.remove(id);
         }
@@ -46,6 +45,12 @@ impl State {
         self.clock_ms = edit.clock_ms.unwrap_or(0).max(self.clock_ms);
         self.next_keyspace_id = edit.next_keyspace_id.unwrap_or(0).max(self.next_keyspace_id);
         Ok(())
+    }
+
+    /// Says what is wrong with an edit, if anything is.
+    pub(crate) fn check(&self, edit: &Edit) -> Result<(), String> {
+        self.check_tables(edit)?;
+        self.keyspaces_after(edit).map(|_| ())
     }
 
     fn check_tables(&self, edit: &Edit) -> Result<(), String> {
