@@ -75,6 +75,7 @@ pub(crate) struct Retention {
     keyspaces: LiveKeyspaces,
     below: Below,
     current: Option<CurrentKey>,
+    entered_key: bool,
     counts: Counts,
 }
 
@@ -96,7 +97,15 @@ impl Retention {
     ) -> Self {
         snapshots.sort_unstable();
         snapshots.dedup();
-        Self { snapshots, now_ms, keyspaces, below, current: None, counts: Counts::default() }
+        Self {
+            snapshots,
+            now_ms,
+            keyspaces,
+            below,
+            current: None,
+            entered_key: false,
+            counts: Counts::default(),
+        }
     }
 
     /// The counts so far.
@@ -104,9 +113,13 @@ impl Retention {
         self.counts
     }
 
-    /// Whether the next entry, with this key, starts a new user key: a table may be cut there.
+    /// Whether the entry judged last was the first of its key: a table may be cut in front of it.
     #[inline]
-    pub(crate) fn starts_key(&self, key: &[u8]) -> bool {
+    pub(crate) fn entered_key(&self) -> bool {
+        self.entered_key
+    }
+
+    fn starts_key(&self, key: &[u8]) -> bool {
         self.current.as_ref().is_none_or(|current| current.key != key)
     }
 
@@ -114,7 +127,8 @@ impl Retention {
     #[inline]
     pub(crate) fn judge(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta) -> Verdict {
         self.counts.read += 1;
-        if self.starts_key(key) {
+        self.entered_key = self.starts_key(key);
+        if self.entered_key {
             self.enter(key);
         }
         let verdict = self.judge_version(key, seqno, meta);

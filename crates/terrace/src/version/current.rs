@@ -31,9 +31,8 @@ pub(crate) fn probe(fs: &dyn Fs, dir: &Path) -> Result<Presence> {
     }
     let listed = fs.list(dir).at("list", dir)?;
     let first = names::manifest(FileId(1));
-    let from_creation = |name: &&String| {
-        [names::LOCK, names::CURRENT_TEMP, first.as_str()].contains(&name.as_str())
-    };
+    let from_creation =
+        |name: &&String| [names::LOCK, names::CURRENT_TEMP, first.as_str()].contains(&name.as_str());
     match listed.iter().find(|name| !from_creation(name)) {
         None => Ok(Presence::Nothing),
         Some(name) => Err(Error::NotAStore {

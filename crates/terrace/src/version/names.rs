@@ -58,9 +58,25 @@ mod tests {
     #[test]
     fn only_files_that_are_surely_ours_are_orphans() {
         let names = [
-            "CURRENT", "CURRENT.tmp", "LOCK", "MANIFEST-000001", "MANIFEST-000002", "MANIFEST-2",
-            "MANIFEST-000002.bak", "MANIFEST-+00003", "000007.tbl", "000008.tbl", "8.tbl", "0000008.tbl",
-            "1000008.tbl", "+00008.tbl", "x.tbl", "000009.wal", "notes.txt", ".tbl", "",
+            "CURRENT",
+            "CURRENT.tmp",
+            "LOCK",
+            "MANIFEST-000001",
+            "MANIFEST-000002",
+            "MANIFEST-2",
+            "MANIFEST-000002.bak",
+            "MANIFEST-+00003",
+            "000007.tbl",
+            "000008.tbl",
+            "8.tbl",
+            "0000008.tbl",
+            "1000008.tbl",
+            "+00008.tbl",
+            "x.tbl",
+            "000009.wal",
+            "notes.txt",
+            ".tbl",
+            "",
         ];
         let names: Vec<_> = names.into_iter().map(String::from).collect();
         let mut state = State::default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::levels::Version;
 use super::run::Run;
 use crate::base::{Cursor, EntryMeta, Result, Seqno, Slice};
+use crate::table::{Table, TableCursor};
 
 /// A cursor over some neighbouring tables of a run, in both directions.
 pub(crate) struct RunCursor {
@@ -14,7 +15,7 @@ pub(crate) struct RunCursor {
     span: Range<usize>,
     fill_cache: bool,
     /// The open table and its cursor.
-    open: Option<(usize, Box<dyn Cursor>)>,
+    open: Option<(usize, TableCursor)>,
 }
 
 impl RunCursor {
@@ -25,20 +26,18 @@ impl RunCursor {
     }
 
     /// The cursor of table `index`, opened unless it is the open one.
-    fn open(&mut self, index: usize) -> &mut dyn Cursor {
+    fn open(&mut self, index: usize) -> &mut TableCursor {
         let open = match self.open.take() {
             Some(open) if open.0 == index => open,
-            _ => {
-                let table = Arc::clone(&self.run.tables()[index]);
-                (index, Box::new(table.cursor(self.fill_cache)) as Box<dyn Cursor>)
-            }
+            _ => (index, self.run.tables()[index].cursor(self.fill_cache)),
         };
-        &mut *self.open.insert(open).1
+        &mut self.open.insert(open).1
     }
 
-    fn current(&self) -> &dyn Cursor {
+    #[inline]
+    fn current(&self) -> &TableCursor {
         match &self.open {
-            Some((_, cursor)) => &**cursor,
+            Some((_, cursor)) => cursor,
             None => panic!("a run cursor is read only while valid"),
         }
     }
@@ -69,22 +68,27 @@ impl RunCursor {
 }
 
 impl Cursor for RunCursor {
+    #[inline]
     fn valid(&self) -> bool {
         self.open.as_ref().is_some_and(|(_, cursor)| cursor.valid())
     }
 
+    #[inline]
     fn key(&self) -> &[u8] {
         self.current().key()
     }
 
+    #[inline]
     fn seqno(&self) -> Seqno {
         self.current().seqno()
     }
 
+    #[inline]
     fn meta(&self) -> EntryMeta {
         self.current().meta()
     }
 
+    #[inline]
     fn value(&self) -> &[u8] {
         self.current().value()
     }
@@ -120,7 +124,7 @@ impl Cursor for RunCursor {
     }
 
     fn seek_before(&mut self, key: &[u8]) -> Result<()> {
-        let beginning = |table: &Arc<crate::table::Table>| table.meta().smallest.as_slice() < key;
+        let beginning = |table: &Arc<Table>| table.meta().smallest.as_slice() < key;
         let end = self.run.tables().partition_point(beginning).min(self.span.end);
         if end <= self.span.start {
             self.open = None;
@@ -130,6 +134,7 @@ impl Cursor for RunCursor {
         self.settle_backward()
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         let Some((_, cursor)) = &mut self.open else { return Ok(()) };
         cursor.next()?;
@@ -168,13 +173,16 @@ impl Version {
         let cursors = self.run_cursors(lower, upper, fill_cache).into_iter();
         cursors.map(|cursor| Box::new(cursor) as Box<dyn Cursor>).collect()
     }
-
-    /// The number of leading bytes that all keys between the first and the last key of these cursors' tables
-    /// share, for `MergeCursor::with_shared_prefix`.
-    pub(crate) fn shared_prefix_bytes(cursors: &[RunCursor]) -> usize {
-        let tables = || cursors.iter().flat_map(|c| &c.run.tables()[c.span.clone()]);
-        let first = tables().map(|t| t.meta().smallest.as_slice()).min().unwrap_or_default();
-        let last = tables().map(|t| t.meta().largest.as_slice()).max().unwrap_or_default();
-        first.iter().zip(last).take_while(|(a, b)| a == b).count()
-    }
 }
+
+/// The number of leading bytes that all keys of these cursors' tables share: those that the first and the last
+/// of them share. For `MergeCursor::with_shared_prefix`.
+pub(crate) fn shared_prefix_bytes(cursors: &[RunCursor]) -> usize {
+    let tables = || cursors.iter().flat_map(|c| &c.run.tables()[c.span.clone()]);
+    let first = tables().map(|t| t.meta().smallest.as_slice()).min().unwrap_or_default();
+    let last = tables().map(|t| t.meta().largest.as_slice()).max().unwrap_or_default();
+    first.iter().zip(last).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::FileId;
 use crate::io::os::OsFs;
-use crate::table::{BlockCache, Table, TableMeta};
+use crate::table::{Cache, Table, TableMeta};
 
 /// The metadata of a table of `bytes` bytes, one entry per hundred, seqnos 1 to 9.
 pub(crate) fn meta(id: u64, smallest: &str, largest: &str, bytes: u64) -> TableMeta {
@@ -26,7 +26,7 @@ pub(crate) fn meta(id: u64, smallest: &str, largest: &str, bytes: u64) -> TableM
 
 /// Opens a table by its metadata alone; reading it would fail.
 pub(crate) fn open(meta: TableMeta) -> Arc<Table> {
-    Arc::new(Table::open(Arc::new(OsFs::default()), Path::new("nowhere"), meta, Arc::new(BlockCache)))
+    Arc::new(Table::open(Arc::new(OsFs::default()), Path::new("nowhere"), meta, Cache::new(0)))
 }
 
 /// `open(meta(..))`.
