@@ -13,7 +13,7 @@ use super::picker::{Choice, ChoiceKind};
 use super::visible::{Below, Counts, Retention};
 use crate::base::{Cursor, Error, Result, Seqno};
 use crate::table::{Table, TableMeta};
-use crate::version::{Edit, LiveKeyspaces, Placed, Run, RunCursor, Version, shared_prefix_bytes};
+use crate::version::{Edit, Level, LiveKeyspaces, Placed, Run, RunCursor, Version, shared_prefix_bytes};
 
 /// What decides which entries are kept, listed after the inputs were chosen.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Job {
         let smallest = tables.iter().map(|t| t.meta().smallest.as_slice()).min().unwrap_or_default();
         let largest = tables.iter().map(|t| t.meta().largest.as_slice()).max().unwrap_or_default();
         let levels = version.levels();
-        let below = levels[choice.output_level + 1..].iter().flat_map(|level| level.runs());
+        let below = levels[choice.output_level + 1..].iter().flat_map(Level::runs);
         let deeper = below.filter(|run| !run.overlapping(smallest, largest).is_empty()).cloned().collect();
         let next_level = levels.get(choice.output_level + 1).and_then(|level| level.run()).cloned();
         let next_level = if choice.output_level == 0 { None } else { next_level };

@@ -237,9 +237,9 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         self.valid = false;
         self.sources[winner].cursor.next()?;
         if turned {
-            self.rebuild(Direction::Forward)
+            self.rebuild(Direction::Forward);
         } else {
-            self.replay()
+            self.replay();
         }
         Ok(())
     }
@@ -254,9 +254,9 @@ impl<C: Cursor> Cursor for MergeCursor<C> {
         self.valid = false;
         self.sources[winner].cursor.prev()?;
         if turned {
-            self.rebuild(Direction::Backward)
+            self.rebuild(Direction::Backward);
         } else {
-            self.replay()
+            self.replay();
         }
         Ok(())
     }

@@ -196,30 +196,29 @@ impl<'a> Picker<'a> {
         let overlap = Overlap { run, span };
         if overlap.tables().iter().any(|table| self.is_busy(table)) { None } else { Some(overlap) }
     }
+}
 
-    /// Completes a choice: takes the locks that its inputs and output ask for.
-    fn choose(
-        &self,
-        kind: ChoiceKind,
-        inputs: Vec<(usize, Vec<Arc<Table>>)>,
-        output_level: usize,
-        output_run: u64,
-        reason: &'static str,
-    ) -> Choice {
-        let inputs: Vec<_> = inputs.into_iter().filter(|(_, tables)| !tables.is_empty()).collect();
-        let mut choice = Choice { kind, inputs, output_level, output_run, locks: Locks::default(), reason };
-        let tables: Vec<_> = choice.tables().map(|(_, table)| Arc::clone(table)).collect();
-        choice.locks.tables = tables.iter().map(|table| table.meta().id).collect();
-        // Level 0 needs no range lock: its runs may overlap, and only whole runs are merged.
-        if let Some((smallest, largest)) = span_of(&tables)
-            && kind != ChoiceKind::Drop
-            && output_level > 0
-        {
-            let (smallest, largest) = (smallest.to_vec(), largest.to_vec());
-            choice.locks.ranges.push(LockedRange { level: output_level, smallest, largest });
-        }
-        choice
+/// Completes a choice: takes the locks that its inputs and output ask for.
+fn choose(
+    kind: ChoiceKind,
+    inputs: Vec<(usize, Vec<Arc<Table>>)>,
+    output_level: usize,
+    output_run: u64,
+    reason: &'static str,
+) -> Choice {
+    let inputs: Vec<_> = inputs.into_iter().filter(|(_, tables)| !tables.is_empty()).collect();
+    let mut choice = Choice { kind, inputs, output_level, output_run, locks: Locks::default(), reason };
+    let tables: Vec<_> = choice.tables().map(|(_, table)| Arc::clone(table)).collect();
+    choice.locks.tables = tables.iter().map(|table| table.meta().id).collect();
+    // Level 0 needs no range lock: its runs may overlap, and only whole runs are merged.
+    if let Some((smallest, largest)) = span_of(&tables)
+        && kind != ChoiceKind::Drop
+        && output_level > 0
+    {
+        let (smallest, largest) = (smallest.to_vec(), largest.to_vec());
+        choice.locks.ranges.push(LockedRange { level: output_level, smallest, largest });
     }
+    choice
 }
 
 /// Neighbouring tables of a run.

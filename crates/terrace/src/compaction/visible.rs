@@ -14,14 +14,17 @@
 use crate::base::{EntryMeta, Kind, Seqno, key};
 use crate::version::LiveKeyspaces;
 
+/// Whether a key may exist below the output. Keys are asked in ascending order.
+pub(crate) type MayHold = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
 /// What the levels below the output hold.
 pub(crate) enum Below {
     /// Possibly anything.
     Unknown,
     /// Nothing in the whole range of the output: it becomes the bottom.
     Nothing,
-    /// Ask per key; keys are asked in ascending order. `true` means that the key may exist below.
-    Check(Box<dyn FnMut(&[u8]) -> bool + Send>),
+    /// Ask per key.
+    Check(MayHold),
 }
 
 /// What to do with an entry.

@@ -5,7 +5,7 @@
 //! key, every entry of a shallower level (or a newer run) is newer than every entry of a deeper (or older) one.
 //! So the first version of a key found from the top down is the newest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::edit::{Edit, LEVELS};
@@ -129,7 +129,7 @@ impl Version {
         }
         let mut removed: HashMap<(usize, FileId), Option<Arc<Table>>> =
             edit.removed.iter().map(|place| (*place, None)).collect();
-        let mut ids = Vec::new();
+        let mut ids = HashSet::new();
         for (number, level) in self.levels.iter().enumerate().filter(|(n, _)| touched[*n]) {
             for run in &level.runs {
                 for table in run.tables() {
@@ -148,13 +148,11 @@ impl Version {
             removed.into_iter().filter_map(|((_, id), table)| Some((id, table?))).collect();
         for placed in &edit.added {
             let id = placed.meta.id;
-            ids.push(id);
+            if !ids.insert(id) {
+                return Err(format!("table {id} is added twice"));
+            }
             let table = moved.get(&id).map_or_else(|| open(&placed.meta), Arc::clone);
             groups[placed.level].entry(placed.run).or_default().push(table);
-        }
-        ids.sort_unstable();
-        if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(format!("table {} is added twice", pair[0]));
         }
         let mut next = self.clone();
         for (number, group) in groups.into_iter().enumerate().filter(|(n, _)| touched[*n]) {

@@ -78,7 +78,7 @@ impl State {
         }
         for (id, name) in &edit.renamed {
             let entry = keyspaces.get_mut(id);
-            *entry.ok_or_else(|| format!("keyspace {} is renamed but unknown", id.0))? = name.clone();
+            entry.ok_or_else(|| format!("keyspace {} is renamed but unknown", id.0))?.clone_from(name);
         }
         for (id, name) in &edit.created {
             let reused = id.0 < self.next_keyspace_id;

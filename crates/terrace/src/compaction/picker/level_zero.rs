@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Choice, ChoiceKind, Picker, span_of};
+use super::{Choice, ChoiceKind, Picker, choose, span_of};
 use crate::table::Table;
 use crate::version::Run;
 
@@ -11,7 +11,7 @@ const REWRITE_RATIO_MAX: u64 = 4;
 /// With this many times the runs that start a compaction it is put off no longer.
 const PATIENCE: usize = 3;
 
-impl<'a> Picker<'a> {
+impl Picker<'_> {
     fn run_is_free(&self, run: &Run) -> bool {
         run.tables().iter().all(|table| !self.is_busy(table))
     }
@@ -43,16 +43,10 @@ impl<'a> Picker<'a> {
             return None;
         }
         if overlap.tables().is_empty() && self.may_move(&tables) {
-            return Some(self.choose(
-                ChoiceKind::Move,
-                vec![(0, tables)],
-                base,
-                0,
-                "level 0 overlaps nothing",
-            ));
+            return Some(choose(ChoiceKind::Move, vec![(0, tables)], base, 0, "level 0 overlaps nothing"));
         }
         let inputs = vec![(0, tables), (base, overlap.tables().to_vec())];
-        Some(self.choose(ChoiceKind::Merge, inputs, base, 0, "level 0 has too many runs"))
+        Some(choose(ChoiceKind::Merge, inputs, base, 0, "level 0 has too many runs"))
     }
 
     /// Whether the tables of several runs can go down as they are: disjoint, and not so small that a merge
@@ -85,7 +79,7 @@ impl<'a> Picker<'a> {
         }
         let ordinal = runs[start].ordinal();
         let inputs = vec![(0, collect(&runs[start..end]))];
-        Some(self.choose(ChoiceKind::Merge, inputs, 0, ordinal, "level 0 has many small runs"))
+        Some(choose(ChoiceKind::Merge, inputs, 0, ordinal, "level 0 has many small runs"))
     }
 }
 

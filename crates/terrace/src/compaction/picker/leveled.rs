@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::targets::BOTTOM;
-use super::{Choice, ChoiceKind, Picker, span_of};
+use super::{Choice, ChoiceKind, Picker, choose, span_of};
 use crate::table::{Table, TableMeta};
 use crate::version::{LEVELS, Run};
 
@@ -59,11 +59,11 @@ impl<'a> Picker<'a> {
         let overlap = self.free_overlap(level + 1, smallest, largest)?;
         if overlap.tables().is_empty() && tables.iter().all(|table| self.may_move_down(level, table.meta())) {
             let inputs = vec![(level, tables.to_vec())];
-            return Some(self.choose(ChoiceKind::Move, inputs, level + 1, 0, reason));
+            return Some(choose(ChoiceKind::Move, inputs, level + 1, 0, reason));
         }
         let span = self.widen(level, run, span, overlap.bytes());
         let inputs = vec![(level, run.tables()[span].to_vec()), (level + 1, overlap.tables().to_vec())];
-        Some(self.choose(ChoiceKind::Merge, inputs, level + 1, 0, reason))
+        Some(choose(ChoiceKind::Merge, inputs, level + 1, 0, reason))
     }
 
     fn may_move_down(&self, level: usize, meta: &TableMeta) -> bool {
@@ -123,6 +123,6 @@ impl<'a> Picker<'a> {
         let (smallest, largest) = span_of(&tables)?;
         let base = self.targets.base;
         let overlap = self.free_overlap(base, smallest, largest)?.tables().to_vec();
-        Some(self.choose(ChoiceKind::Merge, vec![(0, tables), (base, overlap)], base, 0, "asked for"))
+        Some(choose(ChoiceKind::Merge, vec![(0, tables), (base, overlap)], base, 0, "asked for"))
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::targets::BOTTOM;
-use super::{Choice, ChoiceKind, Picker};
+use super::{Choice, ChoiceKind, Picker, choose};
 use crate::table::{Table, TableMeta};
 use crate::version::Run;
 
@@ -21,7 +21,7 @@ impl<'a> Picker<'a> {
             }
             inputs.push((number, dead));
         }
-        let choice = self.choose(ChoiceKind::Drop, inputs, 0, 0, "nothing in it is visible");
+        let choice = choose(ChoiceKind::Drop, inputs, 0, 0, "nothing in it is visible");
         (!choice.inputs.is_empty()).then_some(choice)
     }
 
@@ -86,7 +86,7 @@ impl<'a> Picker<'a> {
             return self.down(level, run, index..index + 1, "the table is mostly garbage");
         }
         let inputs = vec![(level, vec![Arc::clone(table)])];
-        Some(self.choose(ChoiceKind::Merge, inputs, level, 0, "the table is mostly garbage"))
+        Some(choose(ChoiceKind::Merge, inputs, level, 0, "the table is mostly garbage"))
     }
 
     /// Whether the choice for this table would not meet a running compaction.

@@ -5,7 +5,7 @@
 //! So nearly all data is in the last level, and the space taken by old versions stays near a tenth.
 
 use super::PickerOptions;
-use crate::version::{LEVELS, Version};
+use crate::version::{LEVELS, Level, Version};
 
 /// The last level.
 pub(super) const BOTTOM: usize = LEVELS - 1;
@@ -23,7 +23,7 @@ impl Targets {
     /// The targets for the data there is.
     pub(crate) fn new(version: &Version, options: &PickerOptions) -> Self {
         let levels = version.levels();
-        let mut size = levels[1..].iter().map(|level| level.bytes()).max().unwrap_or(0);
+        let mut size = levels[1..].iter().map(Level::bytes).max().unwrap_or(0);
         let mut bytes = [0; LEVELS];
         bytes[BOTTOM] = size.max(options.base_level_bytes);
         let mut base = BOTTOM;
