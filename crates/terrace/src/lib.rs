@@ -15,3 +15,11 @@ mod wal;
 pub use base::error::{Action, Error, Result};
 pub use base::slice::{NotSlice, Slice};
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
+
+#[cfg(any(test, feature = "testing"))]
+pub use io::{
+    fault::{Fault, FaultFs, FaultOp, FaultRule},
+    manual::{ManualClock, SeededRng},
+    os::os_fs,
+    sim::{CrashPolicy, PowerLoss, SimFs},
+};

@@ -6,11 +6,15 @@
 pub(crate) mod env;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod fault;
+#[cfg(any(test, feature = "testing"))]
+pub(crate) mod manual;
 pub(crate) mod os;
 mod os_region;
 pub(crate) mod region;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod sim;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io;

@@ -22,6 +22,12 @@ pub(crate) struct OsFs {
     pub(crate) unmapped_log: bool,
 }
 
+/// The real file system for tests; with `unmapped_log`, log regions are written, never mapped.
+#[cfg(any(test, feature = "testing"))]
+pub fn os_fs(unmapped_log: bool) -> Arc<dyn Fs> {
+    Arc::new(OsFs { unmapped_log })
+}
+
 #[derive(Debug)]
 struct OsFile(fs::File);
 
