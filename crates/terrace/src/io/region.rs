@@ -7,7 +7,8 @@ use std::fmt::Debug;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::base::sync::{AtomicU64, Ordering};
 
 /// What a file system provides for a log region: a mapping, or positioned writes where mapping is not
 /// possible.

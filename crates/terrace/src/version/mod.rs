@@ -1,1 +1,23 @@
-//! To be described by its builder.
+//! Which tables make up the store: runs, levels, versions, and the manifest that records every change.
+//!
+//! A version is immutable; an edit leads from one to the next, first in the manifest, then in memory. This
+//! layer decides nothing about what to compact and deletes no file.
+
+mod current;
+mod edit;
+mod levels;
+mod manifest;
+pub(crate) mod names;
+mod run;
+mod run_cursor;
+mod state;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub(crate) use current::{Presence, probe};
+pub(crate) use edit::{Edit, LEVELS, Placed};
+pub(crate) use levels::{Level, Version};
+pub(crate) use manifest::{FORMAT_VERSION, Manifest};
+pub(crate) use run::Run;
+pub(crate) use run_cursor::{RunCursor, shared_prefix_bytes};
+pub(crate) use state::{LiveKeyspaces, State};

@@ -1,0 +1,224 @@
+//! `write_run`: sorted entries in, tables of one run out. Shared by flush and compaction.
+//!
+//! Tables are cut only between different user keys: at the target size, or from half of it on where a table
+//! of the level below ends, so that later compactions find their borders aligned. On an error or a cancel
+//! nothing that was written is left behind. Returning tables means that their files and names are durable.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::visible::{Counts, Retention, Verdict};
+use crate::base::error::IoContext;
+use crate::base::{Cursor, FileId, Kind, Result};
+use crate::io::Fs;
+use crate::table::{TableMeta, TableOptions, TableWriter, table_path};
+use crate::version::Run;
+
+/// The yield point is visited after about this many bytes of input.
+const YIELD_BYTES: usize = 64 << 10;
+
+/// A table is cut when it overlaps this many target tables of the level below its own, whatever its size.
+const BELOW_TABLES_MAX: u64 = 10;
+
+/// Gives out file numbers; may be called from several threads.
+pub(crate) type NextId<'a> = &'a (dyn Fn() -> FileId + Sync);
+
+/// Visited often while tables are written. May sleep to let others pass; `true` cancels the work.
+pub(crate) type YieldPoint<'a> = &'a (dyn Fn() -> Result<bool> + Sync);
+
+/// Where and how tables are written.
+#[derive(Clone)]
+pub(crate) struct Output<'a> {
+    /// The file system.
+    pub(crate) fs: &'a Arc<dyn Fs>,
+    /// The directory of the tables.
+    pub(crate) dir: &'a Path,
+    /// How each table is written.
+    pub(crate) options: TableOptions,
+    /// The size at which tables are cut.
+    pub(crate) target_table_bytes: u64,
+    /// The time, for the tables' properties.
+    pub(crate) now_ms: u64,
+    /// Gives out file numbers.
+    pub(crate) next_id: NextId<'a>,
+    /// Visited every 64 KiB of input.
+    pub(crate) yield_point: YieldPoint<'a>,
+}
+
+/// What came of the entries.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Written {
+    /// The tables in key order, disjoint.
+    pub(crate) tables: Vec<TableMeta>,
+    /// What happened to the entries.
+    pub(crate) counts: Counts,
+}
+
+impl Written {
+    /// Total file size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tables.iter().map(|meta| meta.file_bytes).sum()
+    }
+}
+
+/// Writes what `rule` keeps of the entries from `cursor`'s position up to `end` (exclusive; without it, to the
+/// cursor's end). `below` is the run under the level that the tables are for. `None` means cancelled.
+pub(crate) fn write_run(
+    cursor: &mut impl Cursor,
+    end: Option<&[u8]>,
+    rule: &mut Retention,
+    below: Option<Arc<Run>>,
+    output: &Output<'_>,
+) -> Result<Option<Written>> {
+    let mut writer = RunWriter { output, open: None, tables: Vec::new(), below: Below::new(below) };
+    let result = copy(cursor, end, rule, &mut writer)
+        .and_then(|done| if done { writer.finish().map(|()| true) } else { Ok(false) });
+    match result {
+        Ok(true) => {
+            let written = Written { tables: writer.tables, counts: rule.counts() };
+            let kept: u64 = written.tables.iter().map(|meta| meta.entries).sum();
+            assert!(
+                kept == written.counts.kept && written.counts.read == kept + written.counts.dropped(),
+                "every entry read is either written or counted as dropped: {:?}, {kept} written",
+                written.counts
+            );
+            Ok(Some(written))
+        }
+        Ok(false) => {
+            writer.discard();
+            Ok(None)
+        }
+        Err(error) => {
+            writer.discard();
+            Err(error)
+        }
+    }
+}
+
+/// Removes tables that will not be used after all. What cannot be removed is an orphan.
+pub(crate) fn discard(fs: &dyn Fs, dir: &Path, tables: &[TableMeta]) {
+    for meta in tables {
+        let _ = fs.remove(&table_path(dir, meta.id));
+    }
+}
+
+/// `false` means cancelled.
+fn copy(
+    cursor: &mut impl Cursor,
+    end: Option<&[u8]>,
+    rule: &mut Retention,
+    writer: &mut RunWriter<'_>,
+) -> Result<bool> {
+    let mut unyielded_bytes = 0;
+    while cursor.valid() && end.is_none_or(|end| cursor.key() < end) {
+        let key = cursor.key();
+        let verdict = rule.judge(key, cursor.seqno(), cursor.meta());
+        if rule.entered_key() {
+            writer.enter_key(key)?;
+        }
+        let value = cursor.value();
+        if let Verdict::Keep(seqno, meta) = verdict {
+            let value = if meta.kind == Kind::Delete { &[] } else { value };
+            writer.table()?.add(key, seqno, meta, value)?;
+        }
+        unyielded_bytes += key.len() + value.len();
+        cursor.next()?;
+        if unyielded_bytes >= YIELD_BYTES {
+            unyielded_bytes = 0;
+            if (writer.output.yield_point)()? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// The tables written so far and the one being written.
+struct RunWriter<'a> {
+    output: &'a Output<'a>,
+    open: Option<TableWriter>,
+    tables: Vec<TableMeta>,
+    below: Below,
+}
+
+impl RunWriter<'_> {
+    /// Cuts the open table in front of a new key if it should end there.
+    fn enter_key(&mut self, key: &[u8]) -> Result<()> {
+        let crossed = self.below.advance(key);
+        let Some(writer) = &self.open else {
+            self.below.overlapped_bytes = 0;
+            return Ok(());
+        };
+        let (target, bytes) = (self.output.target_table_bytes, writer.file_bytes());
+        let aligned = crossed && bytes >= target / 2;
+        if bytes >= target || aligned || self.below.overlapped_bytes > BELOW_TABLES_MAX * target {
+            self.cut()?;
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) -> Result<()> {
+        self.below.overlapped_bytes = 0;
+        if let Some(writer) = self.open.take() {
+            self.tables.push(writer.finish()?);
+        }
+        Ok(())
+    }
+
+    /// The open table, begun if there is none.
+    fn table(&mut self) -> Result<&mut TableWriter> {
+        let writer = match self.open.take() {
+            Some(writer) => writer,
+            None => {
+                let Output { fs, dir, options, .. } = self.output;
+                let mut writer = TableWriter::create(fs, dir, (self.output.next_id)(), *options)?;
+                writer.set_created_at_ms(self.output.now_ms);
+                writer
+            }
+        };
+        Ok(self.open.insert(writer))
+    }
+
+    /// Ends the last table and makes the names durable.
+    fn finish(&mut self) -> Result<()> {
+        self.cut()?;
+        if self.tables.is_empty() {
+            return Ok(());
+        }
+        self.output.fs.sync_dir(self.output.dir).at("sync", self.output.dir)
+    }
+
+    fn discard(self) {
+        if let Some(writer) = self.open {
+            writer.abandon();
+        }
+        discard(&**self.output.fs, self.output.dir, &self.tables);
+    }
+}
+
+/// How far the output has come along the run below it.
+struct Below {
+    run: Option<Arc<Run>>,
+    index: usize,
+    overlapped_bytes: u64,
+}
+
+impl Below {
+    fn new(run: Option<Arc<Run>>) -> Self {
+        Self { run, index: 0, overlapped_bytes: 0 }
+    }
+
+    /// Moves on to `key`; whether a table ended before it.
+    fn advance(&mut self, key: &[u8]) -> bool {
+        let start = self.index;
+        let tables = self.run.as_ref().map_or(&[][..], |run| run.tables());
+        while let Some(table) = tables.get(self.index).filter(|t| t.meta().largest.as_slice() < key) {
+            self.overlapped_bytes += table.meta().file_bytes;
+            self.index += 1;
+        }
+        self.index > start
+    }
+}
+
+#[cfg(test)]
+mod tests;

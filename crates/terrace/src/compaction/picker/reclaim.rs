@@ -1,0 +1,98 @@
+//! Garbage: tables that can go unread, and tables that are worth compacting for what they no longer need.
+
+use std::sync::Arc;
+
+use super::targets::BOTTOM;
+use super::{Choice, ChoiceKind, Picker, choose};
+use crate::table::{Table, TableMeta};
+use crate::version::Run;
+
+impl<'a> Picker<'a> {
+    /// Every free table whose content is void: in a dropped keyspace, or wholly expired with nothing older
+    /// beneath it that it still hides.
+    pub(super) fn dead_tables(&self) -> Option<Choice> {
+        let mut inputs: Vec<(usize, Vec<Arc<Table>>)> = Vec::new();
+        for (number, level) in self.version.levels().iter().enumerate() {
+            let mut dead = Vec::new();
+            for (age, run) in level.runs().iter().enumerate() {
+                let older = &level.runs()[age + 1..];
+                let free = run.tables().iter().filter(|table| !self.is_busy(table));
+                dead.extend(free.filter(|table| self.is_dead(number, older, table.meta())).cloned());
+            }
+            inputs.push((number, dead));
+        }
+        let choice = choose(ChoiceKind::Drop, inputs, 0, 0, "nothing in it is visible");
+        (!choice.inputs.is_empty()).then_some(choice)
+    }
+
+    fn is_dead(&self, level: usize, older: &[Arc<Run>], meta: &TableMeta) -> bool {
+        let (smallest, largest) = (meta.smallest.as_slice(), meta.largest.as_slice());
+        if self.at.keyspaces.all_dropped(smallest, largest) {
+            return true;
+        }
+        let expired = meta.max_expires_at_ms != 0 && meta.max_expires_at_ms <= self.at.now_ms;
+        expired
+            && !older.iter().any(|run| !run.overlapping(smallest, largest).is_empty())
+            && !self.version.deeper_overlaps(level, smallest, largest)
+    }
+
+    /// How much of a table is garbage, in percent: tombstones, or entries that have expired as far as the
+    /// span of expiries tells.
+    pub(super) fn garbage_share(&self, meta: &TableMeta) -> u64 {
+        let tombstones = meta.tombstones * 100 / meta.entries.max(1);
+        let (first, last, now) = (meta.min_expires_at_ms, meta.max_expires_at_ms, self.at.now_ms);
+        let expired = if last == 0 || now < first {
+            0
+        } else if now >= last {
+            100
+        } else {
+            u64::try_from(u128::from(now - first) * 100 / u128::from(last - first)).unwrap_or(100)
+        };
+        tombstones.max(expired)
+    }
+
+    /// Whether a table has enough garbage to be compacted for that alone.
+    pub(super) fn has_garbage(&self, meta: &TableMeta) -> bool {
+        self.garbage_share(meta) >= self.options.garbage_percent
+    }
+
+    fn has_old_tombstones(&self, meta: &TableMeta) -> bool {
+        let age = self.at.newest_seqno.saturating_sub(meta.max_seqno);
+        meta.tombstones > 0 && age > self.options.tombstone_age_seqnos
+    }
+
+    /// The free table with the most garbage, merged into what lies below it, or rewritten where it is when
+    /// nothing does. A table that a snapshot still needs is let be: it would come out as it went in.
+    pub(super) fn garbage(&self) -> Option<Choice> {
+        let mut worst: Option<(u64, usize, &'a Arc<Run>, usize)> = None;
+        for (number, level) in self.version.levels().iter().enumerate().skip(1) {
+            let Some(run) = level.run() else { continue };
+            for (index, table) in run.tables().iter().enumerate() {
+                let meta = table.meta();
+                let due = self.has_garbage(meta) || self.has_old_tombstones(meta);
+                if !due || self.is_busy(table) || meta.max_seqno > self.at.oldest_snapshot {
+                    continue;
+                }
+                let share = self.garbage_share(meta);
+                if worst.is_none_or(|(most, ..)| share > most) && self.can_reclaim(number, meta) {
+                    worst = Some((share, number, run, index));
+                }
+            }
+        }
+        let (_, level, run, index) = worst?;
+        let table = &run.tables()[index];
+        let meta = table.meta();
+        if self.version.deeper_overlaps(level, &meta.smallest, &meta.largest) {
+            return self.down(level, run, index..index + 1, "the table is mostly garbage");
+        }
+        let inputs = vec![(level, vec![Arc::clone(table)])];
+        Some(choose(ChoiceKind::Merge, inputs, level, 0, "the table is mostly garbage"))
+    }
+
+    /// Whether the choice for this table would not meet a running compaction.
+    fn can_reclaim(&self, level: usize, meta: &TableMeta) -> bool {
+        let (smallest, largest) = (meta.smallest.as_slice(), meta.largest.as_slice());
+        !self.is_locked(level, smallest, largest)
+            && (level == BOTTOM || self.free_overlap(level + 1, smallest, largest).is_some())
+    }
+}

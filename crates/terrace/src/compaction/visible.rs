@@ -1,0 +1,197 @@
+//! `Retention`: which entries a flush or a compaction keeps. A pure rule over a sorted sequence, without I/O.
+//!
+//! The live snapshots cut the seqnos of a key into *stripes*: all versions between two neighbouring snapshots
+//! look the same to every reader but for the newest of them. So the newest version of each stripe stays and
+//! the rest are shadowed. Of what would stay,
+//! - entries of a dropped keyspace go;
+//! - a tombstone, or a put whose expiry has passed, goes if it is in the oldest stripe and nothing deeper
+//!   holds its key; otherwise the expired put becomes a tombstone, because it must go on hiding what is below;
+//! - at the very bottom, an entry of the oldest stripe has its seqno set to zero, which packs to nothing.
+//!
+//! The snapshots must be listed after the inputs were chosen, so that one missing from the list is newer than
+//! every input entry. The input must be sorted by key ascending, then seqno descending.
+
+use crate::base::{EntryMeta, Kind, Seqno, key};
+use crate::version::LiveKeyspaces;
+
+/// Whether a key may exist below the output. Keys are asked in ascending order.
+pub(crate) type MayHold = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
+/// What the levels below the output hold.
+pub(crate) enum Below {
+    /// Possibly anything.
+    Unknown,
+    /// Nothing in the whole range of the output: it becomes the bottom.
+    Nothing,
+    /// Ask per key.
+    Check(MayHold),
+}
+
+/// What to do with an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Verdict {
+    /// Leave it out.
+    Drop,
+    /// Write it with this seqno and meta (and no value, if the kind is a delete).
+    Keep(Seqno, EntryMeta),
+}
+
+/// What happened to the entries; `read` equals `kept` plus the dropped ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Counts {
+    /// Entries judged.
+    pub(crate) read: u64,
+    /// Entries to be written.
+    pub(crate) kept: u64,
+    /// Dropped because a newer version hides them from every reader.
+    pub(crate) shadowed: u64,
+    /// Tombstones dropped because nothing is left below to hide.
+    pub(crate) tombstones: u64,
+    /// Expired puts dropped likewise.
+    pub(crate) expired: u64,
+    /// Dropped with their keyspace.
+    pub(crate) keyspace: u64,
+}
+
+impl Counts {
+    /// Adds the counts of another part of the same work.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.read += other.read;
+        self.kept += other.kept;
+        self.shadowed += other.shadowed;
+        self.tombstones += other.tombstones;
+        self.expired += other.expired;
+        self.keyspace += other.keyspace;
+    }
+
+    /// All that was left out.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.shadowed + self.tombstones + self.expired + self.keyspace
+    }
+}
+
+/// The rule and its position in the sequence.
+pub(crate) struct Retention {
+    /// Live snapshot seqnos, ascending.
+    snapshots: Vec<Seqno>,
+    now_ms: u64,
+    keyspaces: LiveKeyspaces,
+    below: Below,
+    current: Option<CurrentKey>,
+    entered_key: bool,
+    counts: Counts,
+}
+
+/// What is known of the key being judged.
+struct CurrentKey {
+    key: Vec<u8>,
+    dropped_keyspace: bool,
+    /// The stripe of the last version that was not shadowed.
+    stripe: Option<usize>,
+}
+
+impl Retention {
+    /// A rule for one pass. `snapshots` in any order.
+    pub(crate) fn new(
+        mut snapshots: Vec<Seqno>,
+        now_ms: u64,
+        keyspaces: LiveKeyspaces,
+        below: Below,
+    ) -> Self {
+        snapshots.sort_unstable();
+        snapshots.dedup();
+        Self {
+            snapshots,
+            now_ms,
+            keyspaces,
+            below,
+            current: None,
+            entered_key: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The counts so far.
+    pub(crate) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Whether the entry judged last was the first of its key: a table may be cut in front of it.
+    #[inline]
+    pub(crate) fn entered_key(&self) -> bool {
+        self.entered_key
+    }
+
+    fn starts_key(&self, key: &[u8]) -> bool {
+        self.current.as_ref().is_none_or(|current| current.key != key)
+    }
+
+    /// Judges the next entry of the sequence.
+    #[inline]
+    pub(crate) fn judge(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta) -> Verdict {
+        self.counts.read += 1;
+        self.entered_key = self.starts_key(key);
+        if self.entered_key {
+            self.enter(key);
+        }
+        let verdict = self.judge_version(key, seqno, meta);
+        self.counts.kept += u64::from(verdict != Verdict::Drop);
+        verdict
+    }
+
+    fn enter(&mut self, key: &[u8]) {
+        let id = key::split(key).map(|(id, _)| id);
+        let dropped_keyspace = id.is_some_and(|id| self.keyspaces.is_dropped(id));
+        match &mut self.current {
+            Some(current) => {
+                current.key.clear();
+                current.key.extend_from_slice(key);
+                current.dropped_keyspace = dropped_keyspace;
+                current.stripe = None;
+            }
+            None => self.current = Some(CurrentKey { key: key.to_vec(), dropped_keyspace, stripe: None }),
+        }
+    }
+
+    #[inline]
+    fn judge_version(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta) -> Verdict {
+        let Some(current) = &mut self.current else { return Verdict::Keep(seqno, meta) };
+        if current.dropped_keyspace {
+            self.counts.keyspace += 1;
+            return Verdict::Drop;
+        }
+        // The snapshots older than this entry; in stripe 0 it is visible to all of them.
+        let stripe =
+            if self.snapshots.is_empty() { 0 } else { self.snapshots.partition_point(|s| *s < seqno) };
+        if current.stripe == Some(stripe) {
+            self.counts.shadowed += 1;
+            return Verdict::Drop;
+        }
+        current.stripe = Some(stripe);
+        if !meta.is_live(self.now_ms) {
+            if stripe == 0 && !may_hold(&mut self.below, key) {
+                let counter = match meta.kind {
+                    Kind::Delete => &mut self.counts.tombstones,
+                    Kind::Put => &mut self.counts.expired,
+                };
+                *counter += 1;
+                return Verdict::Drop;
+            }
+            let meta = if meta.kind == Kind::Put { EntryMeta::DELETE } else { meta };
+            return Verdict::Keep(seqno, meta);
+        }
+        let zero = stripe == 0 && matches!(self.below, Below::Nothing);
+        Verdict::Keep(if zero { 0 } else { seqno }, meta)
+    }
+}
+
+fn may_hold(below: &mut Below, key: &[u8]) -> bool {
+    match below {
+        Below::Unknown => true,
+        Below::Nothing => false,
+        Below::Check(check) => check(key),
+    }
+}
+
+#[cfg(test)]
+mod tests;

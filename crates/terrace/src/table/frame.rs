@@ -1,0 +1,187 @@
+//! Stored blocks: compression and the checksum that ties bytes to their place.
+//!
+//! | bytes | field |
+//! |-------|-------|
+//! | n     | stored bytes |
+//! | 1     | compression: 0 none, 1 LZ4 |
+//! | 4     | CRC-32C of the stored bytes and the compression byte, bound to file number and offset |
+//!
+//! Stored bytes under LZ4 are the plain length (u32) followed by one LZ4 block. LZ4 is kept only where it
+//! saves at least an eighth. All integers are little-endian.
+
+use std::io;
+use std::path::Path;
+
+use super::Compression;
+use crate::base::error::IoContext;
+use crate::base::{Error, FileId, Result, checksum};
+use crate::io::File;
+
+/// What follows the stored bytes of each block.
+pub(super) const TRAILER_BYTES: usize = 5;
+
+/// Larger blocks are stored plain: one huge value, for which a second copy in memory would cost too much.
+const COMPRESS_MAX_BYTES: usize = 256 << 20;
+
+/// LZ4 cannot expand its input by more than this factor, so a larger claim is a lie.
+const LZ4_EXPANSION_MAX: usize = 255;
+
+/// Slack of that bound for tiny blocks.
+const LZ4_SLACK_BYTES: usize = 64;
+
+/// Where a stored block lies: its first byte and its length with the trailer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Handle {
+    /// Offset of the first stored byte.
+    pub(super) offset: u64,
+    /// Stored bytes plus the trailer.
+    pub(super) len: u64,
+}
+
+impl Handle {
+    /// The first byte after the block, or `None` if there is no such number.
+    pub(super) fn end(self) -> Option<u64> {
+        self.offset.checked_add(self.len)
+    }
+}
+
+/// Appends `plain` to `out` as the block at `offset` of file `id`.
+pub(super) fn seal(out: &mut Vec<u8>, id: FileId, offset: u64, plain: &[u8], compression: Compression) {
+    let start = out.len();
+    let mut kind = Compression::None;
+    if compression == Compression::Lz4 && plain.len() <= COMPRESS_MAX_BYTES {
+        out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+        let body = out.len();
+        out.resize(body + lz4_flex::block::get_maximum_output_size(plain.len()), 0);
+        // The room is what the encoder asks for, so it cannot fail; if it did, plain bytes are as good.
+        let written = lz4_flex::block::compress_into(plain, &mut out[body..]).unwrap_or(usize::MAX);
+        if written.saturating_add(4) <= plain.len() - plain.len() / 8 {
+            out.truncate(body + written);
+            kind = Compression::Lz4;
+        } else {
+            out.truncate(start);
+        }
+    }
+    if kind == Compression::None {
+        out.extend_from_slice(plain);
+    }
+    out.push(kind as u8);
+    let sum = checksum::bound(id.0, offset, &out[start..]);
+    out.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// Reads the block at `handle` and gives back its plain bytes. The caller has checked that the handle lies
+/// inside the file, which bounds the allocation.
+pub(super) fn read(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> Result<Vec<u8>> {
+    let mut stored = vec![0; handle.len as usize];
+    read_exact(file, path, &mut stored, handle.offset)?;
+    open(path, id, handle.offset, stored)
+}
+
+/// Fills `buf`; a file that ends early is damaged, not unreadable.
+pub(super) fn read_exact(file: &dyn File, path: &Path, buf: &mut [u8], offset: u64) -> Result<()> {
+    match file.read_exact_at(buf, offset) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            let detail = format!("expected {} bytes, found the end of the file", buf.len());
+            Err(Error::corruption(path, offset, detail))
+        }
+        result => result.at("read", path),
+    }
+}
+
+/// Checks a stored block and gives back its plain bytes.
+pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) -> Result<Vec<u8>> {
+    let corrupt = |detail: String| Err(Error::corruption(path, offset, detail));
+    let Some((checked, sum)) = stored.split_last_chunk::<4>() else {
+        return corrupt(format!("expected a block trailer, found {} bytes", stored.len()));
+    };
+    let (expected, found) = (u32::from_le_bytes(*sum), checksum::bound(id.0, offset, checked));
+    if expected != found {
+        return corrupt(format!("expected block checksum {expected:08x}, found {found:08x}"));
+    }
+    let Some((&kind, body)) = checked.split_last() else {
+        return corrupt("expected a compression byte, found none".to_string());
+    };
+    if kind == Compression::None as u8 {
+        stored.truncate(stored.len() - TRAILER_BYTES);
+        return Ok(stored);
+    }
+    if kind != Compression::Lz4 as u8 {
+        return corrupt(format!("expected compression 0 or 1, found {kind}"));
+    }
+    let Some((claimed, body)) = body.split_first_chunk::<4>() else {
+        return corrupt(format!("expected the length of an LZ4 block, found {} bytes", body.len()));
+    };
+    let claimed = u32::from_le_bytes(*claimed) as usize;
+    let limit = body.len().saturating_mul(LZ4_EXPANSION_MAX).saturating_add(LZ4_SLACK_BYTES);
+    if claimed > limit {
+        return corrupt(format!("expected at most {limit} plain bytes, found a claim of {claimed}"));
+    }
+    let mut plain = vec![0; claimed];
+    match lz4_flex::block::decompress_into(body, &mut plain) {
+        Ok(written) if written == claimed => Ok(plain),
+        Ok(written) => corrupt(format!("expected {claimed} plain bytes, found {written}")),
+        Err(error) => corrupt(format!("expected an LZ4 block, found {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sealed(plain: &[u8], compression: Compression) -> Vec<u8> {
+        let mut out = b"before".to_vec();
+        seal(&mut out, FileId(7), 99, plain, compression);
+        out.split_off(6)
+    }
+
+    fn opened(id: u64, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
+        open(Path::new("t"), FileId(id), offset, stored.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip_and_refusal_of_damage(
+            byte: u8, run in 0usize..2000, noise: Vec<u8>, lz4: bool, flip: prop::sample::Index,
+        ) {
+            let mut plain = vec![byte; run];
+            plain.extend_from_slice(&noise);
+            let stored = sealed(&plain, if lz4 { Compression::Lz4 } else { Compression::None });
+            prop_assert_eq!(opened(7, 99, &stored).unwrap(), plain);
+            prop_assert!(opened(8, 99, &stored).is_err(), "another file");
+            prop_assert!(opened(7, 98, &stored).is_err(), "another place");
+            let mut damaged = stored.clone();
+            let bit = flip.index(damaged.len() * 8);
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(opened(7, 99, &damaged).is_err());
+        }
+
+        #[test]
+        fn sound_checksum_over_nonsense_never_panics(mut bytes: Vec<u8>, lz4: bool) {
+            bytes.push(u8::from(lz4));
+            let sum = checksum::bound(7, 99, &bytes);
+            bytes.extend_from_slice(&sum.to_le_bytes());
+            let _ = opened(7, 99, &bytes);
+        }
+    }
+
+    #[test]
+    fn compresses_only_where_it_pays() {
+        assert!(sealed(&[0; 4096], Compression::Lz4).len() < 100);
+        let noise: Vec<u8> =
+            (0..4096u64).map(|i| crate::base::hash::filter_hash(&i.to_le_bytes()) as u8).collect();
+        assert_eq!(sealed(&noise, Compression::Lz4).len(), noise.len() + TRAILER_BYTES);
+    }
+
+    #[test]
+    fn a_claimed_length_beyond_reason_is_refused_before_it_is_allocated() {
+        let mut bytes = u32::MAX.to_le_bytes().to_vec();
+        bytes.extend_from_slice(&[0; 8]);
+        bytes.push(1);
+        let sum = checksum::bound(7, 99, &bytes);
+        bytes.extend_from_slice(&sum.to_le_bytes());
+        let message = opened(7, 99, &bytes).unwrap_err().to_string();
+        assert!(message.contains("at most"), "{message}");
+    }
+}

@@ -1,0 +1,126 @@
+//! What a table holds in memory once it is in use: file handle, index, filter and block slots.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::block::Block;
+use super::cache::{Cache, Slots};
+use super::filter::Filter;
+use super::footer::{FOOTER_BYTES, Footer};
+use super::frame::{self, Handle};
+use super::index::Index;
+use super::properties::Properties;
+use crate::base::error::IoContext;
+use crate::base::{Error, FileId, Result};
+use crate::io::{File, Fs};
+
+/// An opened table. Its index and filter count as pinned in the cache.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    file: Arc<dyn File>,
+    path: PathBuf,
+    id: FileId,
+    properties_at: Handle,
+    pub(super) index: Index,
+    pub(super) filter: Filter,
+    pub(super) slots: Arc<Slots>,
+    cache: Arc<Cache>,
+}
+
+/// Reads the footer of an open file of `file_bytes` bytes.
+fn read_footer(file: &dyn File, path: &Path, id: FileId, file_bytes: u64) -> Result<Footer> {
+    let Some(offset) = file_bytes.checked_sub(FOOTER_BYTES as u64) else {
+        let detail = format!("expected a footer of {FOOTER_BYTES} bytes, found a file of {file_bytes}");
+        return Err(Error::corruption(path, 0, detail));
+    };
+    let mut bytes = [0; FOOTER_BYTES];
+    frame::read_exact(file, path, &mut bytes, offset)?;
+    Footer::decode(&bytes, path, id, offset)
+}
+
+/// Reads the properties block at `handle`.
+fn read_properties(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> Result<Properties> {
+    let bytes = frame::read(file, path, id, handle)?;
+    Properties::decode(&bytes).ok_or_else(|| {
+        Error::corruption(
+            path,
+            handle.offset,
+            format!("expected properties, found {} other bytes", bytes.len()),
+        )
+    })
+}
+
+/// Reads what a table file says about itself, without the manifest's help.
+pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Properties> {
+    let file = fs.open(path).at("open", path)?;
+    let file_bytes = file.len().at("measure", path)?;
+    let footer = read_footer(&*file, path, id, file_bytes)?;
+    let mut properties = read_properties(&*file, path, id, footer.properties)?;
+    properties.meta.file_bytes = file_bytes;
+    Ok(properties)
+}
+
+impl Loaded {
+    /// Opens the file and reads footer, filter and index.
+    pub(super) fn open(
+        fs: &dyn Fs,
+        path: &Path,
+        id: FileId,
+        file_bytes: u64,
+        cache: Arc<Cache>,
+    ) -> Result<Self> {
+        let file = fs.open(path).at("open", path)?;
+        let found = file.len().at("measure", path)?;
+        if found != file_bytes {
+            let detail = format!("expected a file of {file_bytes} bytes, found {found}");
+            return Err(Error::corruption(path, found.min(file_bytes), detail));
+        }
+        let footer = read_footer(&*file, path, id, file_bytes)?;
+        let index = frame::read(&*file, path, id, footer.index)?;
+        let index = Index::decode(index, footer.filter.offset)
+            .map_err(|detail| Error::corruption(path, footer.index.offset, detail))?;
+        let filter = match footer.filter.len {
+            0 => Filter::default(),
+            _ => Filter::decode(&frame::read(&*file, path, id, footer.filter)?)
+                .map_err(|detail| Error::corruption(path, footer.filter.offset, detail))?,
+        };
+        let slots = Arc::new(Slots::new(index.blocks(), Arc::clone(&cache)));
+        let path = path.to_path_buf();
+        let loaded = Self { file, path, id, properties_at: footer.properties, index, filter, slots, cache };
+        loaded.cache.pin_bytes(loaded.memory_bytes());
+        Ok(loaded)
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        self.index.memory_bytes() + self.filter.memory_bytes() + size_of_val(&**self.slots) as u64
+    }
+
+    /// Reads data block `i` from the file, past the cache.
+    pub(super) fn read_block(&self, i: usize) -> Result<Block> {
+        let handle = self.index.handle(i);
+        let plain = frame::read(&*self.file, &self.path, self.id, handle)?;
+        Block::decode(plain).map_err(|detail| Error::corruption(&self.path, handle.offset, detail))
+    }
+
+    /// Reads data block `i` after a miss and offers it to the cache if `fill_cache`.
+    #[cold]
+    pub(super) fn fetch_block(&self, i: usize, fill_cache: bool) -> Result<Arc<Block>> {
+        self.cache.count_miss();
+        let block = Arc::new(self.read_block(i)?);
+        if fill_cache {
+            self.slots.offer(i, &block);
+        }
+        Ok(block)
+    }
+
+    /// Reads the properties block.
+    pub(super) fn properties(&self) -> Result<Properties> {
+        read_properties(&*self.file, &self.path, self.id, self.properties_at)
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        self.cache.unpin_bytes(self.memory_bytes());
+    }
+}

@@ -1,0 +1,110 @@
+//! `TableMeta`: what the rest of the store knows about a table without reading it.
+
+use crate::base::varint::{push_prefixed, push_u64, take_prefixed, take_u64};
+use crate::base::{FileId, Seqno};
+
+/// A table's identity, size, key range and summary; kept in the manifest.
+///
+/// Encoding: nine varints in the order id, file bytes, entries, tombstones, smallest and largest sequence
+/// number, raw bytes, latest and earliest expiry; then the smallest and the largest key, each with its
+/// length as a varint before it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct TableMeta {
+    /// The number of the file.
+    pub(crate) id: FileId,
+    /// Length of the file.
+    pub(crate) file_bytes: u64,
+    /// Entries of every kind, each version counted.
+    pub(crate) entries: u64,
+    /// Deletes among them.
+    pub(crate) tombstones: u64,
+    /// The first internal key.
+    pub(crate) smallest: Vec<u8>,
+    /// The last internal key.
+    pub(crate) largest: Vec<u8>,
+    /// The oldest sequence number.
+    pub(crate) min_seqno: Seqno,
+    /// The newest sequence number.
+    pub(crate) max_seqno: Seqno,
+    /// Keys plus values before prefix sharing and compression.
+    pub(crate) raw_bytes: u64,
+    /// The latest expiry if every entry expires, else 0: from this instant on the whole table is dead.
+    pub(crate) max_expires_at_ms: u64,
+    /// The earliest expiry of any entry; 0 when none expires.
+    pub(crate) min_expires_at_ms: u64,
+}
+
+impl TableMeta {
+    /// Appends the encoding.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        for number in [
+            self.id.0,
+            self.file_bytes,
+            self.entries,
+            self.tombstones,
+            self.min_seqno,
+            self.max_seqno,
+            self.raw_bytes,
+            self.max_expires_at_ms,
+            self.min_expires_at_ms,
+        ] {
+            push_u64(out, number);
+        }
+        push_prefixed(out, &self.smallest);
+        push_prefixed(out, &self.largest);
+    }
+
+    /// Takes one encoding off the front of `input`; `None` if it is malformed.
+    pub(crate) fn decode(input: &mut &[u8]) -> Option<Self> {
+        let id = FileId(take_u64(input)?);
+        let file_bytes = take_u64(input)?;
+        let entries = take_u64(input)?;
+        let tombstones = take_u64(input)?;
+        let min_seqno = take_u64(input)?;
+        let max_seqno = take_u64(input)?;
+        let raw_bytes = take_u64(input)?;
+        let max_expires_at_ms = take_u64(input)?;
+        let min_expires_at_ms = take_u64(input)?;
+        let smallest = take_prefixed(input)?.to_vec();
+        let largest = take_prefixed(input)?.to_vec();
+        Some(Self {
+            id,
+            file_bytes,
+            entries,
+            tombstones,
+            smallest,
+            largest,
+            min_seqno,
+            max_seqno,
+            raw_bytes,
+            max_expires_at_ms,
+            min_expires_at_ms,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn round_trip(numbers: [u64; 9], smallest: Vec<u8>, largest: Vec<u8>, rest: Vec<u8>) {
+            let [id, file_bytes, entries, tombstones, min_seqno, max_seqno, raw_bytes, max, min] = numbers;
+            let meta = TableMeta {
+                id: FileId(id), file_bytes, entries, tombstones, smallest, largest, min_seqno, max_seqno,
+                raw_bytes, max_expires_at_ms: max, min_expires_at_ms: min,
+            };
+            let mut out = Vec::new();
+            meta.encode(&mut out);
+            for cut in 0..out.len() {
+                prop_assert_eq!(TableMeta::decode(&mut &out[..cut]), None);
+            }
+            out.extend_from_slice(&rest);
+            let mut input = &out[..];
+            prop_assert_eq!(TableMeta::decode(&mut input), Some(meta));
+            prop_assert_eq!(input, &rest[..]);
+        }
+    }
+}

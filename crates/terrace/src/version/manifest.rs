@@ -1,0 +1,277 @@
+//! `Manifest`: the durable log of edits, which says what the store consists of.
+//!
+//! A manifest file is a log of records (see `record`), each with one byte in front that tells its kind:
+//!
+//! ```text
+//! 1 header   "TERRACE\0" | u32 LE format version | u64 LE manifest number; the first record, once
+//! 2 edit     the fields of an edit (see `edit`); the first is a snapshot of all that was before
+//! 3 settled  empty; says that the edit before it was synced
+//! ```
+//!
+//! An edit is durable when `append` returns. What a crash leaves of an edit that was never acknowledged is a
+//! torn tail and is dropped. The settled record is what tells that tail from a damaged edit that had been
+//! acknowledged: the latter has a valid record behind it. It is synced before the next edit is written, so a
+//! crash never leaves a later record without an earlier one.
+//!
+//! A file is only ever appended to by the process that made it: opening and growth both write a new one,
+//! with a snapshot, and swap `CURRENT`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::current::{self, Presence};
+use super::edit::Edit;
+use super::names;
+use super::state::State;
+use crate::base::error::IoContext;
+use crate::base::{Error, FileId, Result};
+use crate::io::{File, Fs};
+use crate::record::{RecordReader, RecordWriter};
+
+/// The version of the format of the whole directory that this build reads and writes.
+pub(crate) const FORMAT_VERSION: u32 = 1;
+
+const MAGIC: &[u8; 8] = b"TERRACE\0";
+const HEADER: u8 = 1;
+const EDIT: u8 = 2;
+const SETTLED: u8 = 3;
+
+/// A manifest below this size is never rewritten for its length.
+const REWRITE_BYTES_MIN: u64 = 64 << 10;
+/// A manifest is rewritten when it has grown to so many times its snapshot.
+const REWRITE_FACTOR: u64 = 4;
+
+/// The open manifest of a store. One edit at a time.
+pub(crate) struct Manifest {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    id: FileId,
+    writer: RecordWriter,
+    /// The sum of all edits, from which a rewrite starts.
+    state: State,
+    /// The length at which the file is rewritten.
+    rewrite_at_bytes: u64,
+    /// Something was appended after the last sync.
+    unsynced: bool,
+    /// The tail of the file holds part of an edit that failed for want of space: a new file must be begun.
+    tail_torn: bool,
+    /// The failure that left the state on disk unknown.
+    poison: Option<Arc<Error>>,
+}
+
+impl Manifest {
+    /// Makes the first manifest of a store in `dir`, which must exist and hold none.
+    pub(crate) fn create(fs: Arc<dyn Fs>, dir: &Path, state: State) -> Result<Self> {
+        Self::begin(fs, dir, FileId(1), state)
+    }
+
+    /// Reads the state of the store in `dir` and begins a new manifest with it. Does not delete the old one:
+    /// it is an orphan (see `names::orphans`).
+    pub(crate) fn recover(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Self, State)> {
+        let (current, state) = Self::read(&*fs, dir)?;
+        let listed = fs.list(dir).at("list", dir)?;
+        let largest = listed.iter().filter_map(|name| names::parse_manifest(name)).max();
+        let next = FileId(largest.max(Some(current)).map_or(0, |id| id.0).saturating_add(1));
+        let manifest = Self::begin(fs, dir, next, state.clone())?;
+        Ok((manifest, state))
+    }
+
+    /// Reads the state of the store in `dir` without changing anything.
+    pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<(FileId, State)> {
+        let Presence::Store(id) = current::probe(fs, dir)? else {
+            let detail = format!("it has no {} file", names::CURRENT);
+            return Err(Error::NotAStore { path: dir.to_path_buf(), detail });
+        };
+        let path = dir.join(names::manifest(id));
+        let file = fs.open(&path).at("open", &path)?;
+        let mut reader = RecordReader::new(file, &path, id, 0)?;
+        let Some(header) = reader.next()? else {
+            return Err(Error::corruption(&path, 0, "expected a header record, found none"));
+        };
+        check_header(&path, id, &header)?;
+        let mut state = State::default();
+        let mut edits = 0;
+        loop {
+            let offset = reader.end();
+            let Some(record) = reader.next()? else { break };
+            let bad = |detail: String| Error::corruption(&path, offset, detail);
+            match record.split_first() {
+                Some((&EDIT, fields)) => {
+                    state.apply(&Edit::decode(fields).map_err(bad)?).map_err(bad)?;
+                    edits += 1;
+                }
+                Some((&SETTLED, [])) => {}
+                other => {
+                    return Err(bad(format!("unknown record kind {:?}", other.map(|(kind, _)| *kind))));
+                }
+            }
+        }
+        if edits == 0 {
+            // The snapshot was synced before CURRENT named this file, so its absence is no torn tail.
+            return Err(Error::corruption(&path, reader.end(), "expected a snapshot edit, found none"));
+        }
+        Ok((id, state))
+    }
+
+    /// The number of the current manifest file.
+    pub(crate) fn id(&self) -> FileId {
+        self.id
+    }
+
+    /// The sum of all edits.
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The length of the current file.
+    pub(crate) fn file_bytes(&self) -> u64 {
+        self.writer.offset()
+    }
+
+    /// Records an edit; durable when this returns.
+    ///
+    /// After `Error::Full` the edit is certainly not recorded and a later one may succeed. An edit that
+    /// contradicts the state is `Error::InvalidInput` and changes nothing. Any other error poisons the
+    /// manifest: the edit may be found at the next opening or not, so no file it names may be deleted.
+    pub(crate) fn append(&mut self, edit: &Edit) -> Result<()> {
+        if let Some(cause) = &self.poison {
+            return Err(Error::Poisoned { cause: Arc::clone(cause) });
+        }
+        self.state.check(edit).map_err(Error::invalid)?;
+        if self.tail_torn {
+            let mut state = self.state.clone();
+            state.apply(edit).map_err(Error::invalid)?;
+            return self.rewrite(state);
+        }
+        let mut record = vec![EDIT];
+        edit.encode(&mut record);
+        self.sync_if_needed()?;
+        self.write(&record)?;
+        self.sync_if_needed()?;
+        self.state.apply(edit).map_err(Error::invalid)?;
+        // The edit is durable. What follows is upkeep, and its failure must not take the edit back.
+        if self.write(&[SETTLED]).is_ok() && self.writer.offset() >= self.rewrite_at_bytes {
+            let _ = self.rewrite(self.state.clone());
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, record: &[u8]) -> Result<()> {
+        self.unsynced = true;
+        let result = self.writer.append(record);
+        match &result {
+            Ok(()) => {}
+            // The write stopped short, so the record's checksum cannot match: it is not there.
+            Err(Error::Full { .. }) => self.tail_torn = true,
+            Err(error) => self.poison(error),
+        }
+        result
+    }
+
+    fn sync_if_needed(&mut self) -> Result<()> {
+        if !self.unsynced {
+            return Ok(());
+        }
+        self.writer.sync().inspect_err(|error| self.poison(error))?;
+        self.unsynced = false;
+        Ok(())
+    }
+
+    /// Begins a new file with `state` and takes its place. As long as `CURRENT` was not touched, a failure
+    /// leaves the old file in use.
+    fn rewrite(&mut self, state: State) -> Result<()> {
+        let old = self.id;
+        let next = FileId(old.0 + 1);
+        let leftover = self.dir.join(names::manifest(next));
+        let result = write_file(&*self.fs, &self.dir, next, &state)
+            .and_then(|started| current::prepare(&*self.fs, &self.dir, next).map(|()| started));
+        let (writer, snapshot_bytes) = match result {
+            Ok(started) => started,
+            Err(error) => {
+                let _ = self.fs.remove(&leftover);
+                // Not again at every edit.
+                self.rewrite_at_bytes = self.rewrite_at_bytes.max(self.writer.offset()) * 2;
+                return Err(error);
+            }
+        };
+        current::swap(&*self.fs, &self.dir).inspect_err(|error| self.poison(error))?;
+        self.id = next;
+        self.writer = writer;
+        self.state = state;
+        self.unsynced = false;
+        self.tail_torn = false;
+        self.rewrite_at_bytes = rewrite_at(snapshot_bytes);
+        // A failure leaves an orphan for the next opening.
+        let _ = self.fs.remove(&self.dir.join(names::manifest(old)));
+        Ok(())
+    }
+
+    fn begin(fs: Arc<dyn Fs>, dir: &Path, id: FileId, state: State) -> Result<Self> {
+        let (writer, snapshot_bytes) = write_file(&*fs, dir, id, &state)?;
+        current::prepare(&*fs, dir, id)?;
+        current::swap(&*fs, dir)?;
+        Ok(Self {
+            fs,
+            dir: dir.to_path_buf(),
+            id,
+            writer,
+            state,
+            rewrite_at_bytes: rewrite_at(snapshot_bytes),
+            unsynced: false,
+            tail_torn: false,
+            poison: None,
+        })
+    }
+
+    fn poison(&mut self, error: &Error) {
+        self.poison.get_or_insert_with(|| Arc::new(error.clone()));
+    }
+}
+
+fn rewrite_at(snapshot_bytes: u64) -> u64 {
+    REWRITE_BYTES_MIN.max(REWRITE_FACTOR * snapshot_bytes)
+}
+
+/// Writes manifest `id` with a header and a snapshot, and syncs it. It counts only once `CURRENT` names it.
+fn write_file(fs: &dyn Fs, dir: &Path, id: FileId, state: &State) -> Result<(RecordWriter, u64)> {
+    let path = dir.join(names::manifest(id));
+    if fs.exists(&path).at("look for", &path)? {
+        // Left by an attempt that failed before CURRENT named it.
+        fs.remove(&path).at("remove", &path)?;
+    }
+    let file = fs.create(&path).at("create", &path)?;
+    let mut writer = RecordWriter::new(file, &path, id, 0);
+    let mut header = vec![HEADER];
+    header.extend_from_slice(MAGIC);
+    header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    header.extend_from_slice(&id.0.to_le_bytes());
+    writer.append(&header)?;
+    let mut snapshot = vec![EDIT];
+    state.snapshot().encode(&mut snapshot);
+    writer.append(&snapshot)?;
+    let snapshot_bytes = writer.offset();
+    writer.append(&[SETTLED])?;
+    writer.sync()?;
+    Ok((writer, snapshot_bytes))
+}
+
+fn check_header(path: &Path, id: FileId, record: &[u8]) -> Result<()> {
+    let Some(rest) = record.strip_prefix(&[HEADER]).and_then(|rest| rest.strip_prefix(MAGIC)) else {
+        return Err(Error::corruption(path, 0, "expected a header record with the magic TERRACE"));
+    };
+    let Some((version, rest)) = rest.split_first_chunk() else {
+        return Err(Error::corruption(path, 0, "the header record has no format version"));
+    };
+    let found = u32::from_le_bytes(*version);
+    if found != FORMAT_VERSION {
+        let path = path.to_path_buf();
+        return Err(Error::UnsupportedVersion { path, found, supported: FORMAT_VERSION });
+    }
+    if rest != id.0.to_le_bytes() {
+        return Err(Error::corruption(path, 0, format!("the header does not name manifest {id}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The names of the files in a store's directory, and which of them an opening may delete.
+//!
+//! A name is ours only if it is spelled exactly as we would spell it. Everything else is somebody's and is
+//! never touched.
+
+use super::state::State;
+use crate::base::FileId;
+
+/// The file that names the current manifest.
+pub(crate) const CURRENT: &str = "CURRENT";
+/// The next `CURRENT` while it is being written.
+pub(crate) const CURRENT_TEMP: &str = "CURRENT.tmp";
+/// The file that the process holding the store has locked.
+pub(crate) const LOCK: &str = "LOCK";
+
+const MANIFEST_PREFIX: &str = "MANIFEST-";
+const TABLE_SUFFIX: &str = ".tbl";
+
+/// `MANIFEST-000012`.
+pub(crate) fn manifest(id: FileId) -> String {
+    format!("{MANIFEST_PREFIX}{id}")
+}
+
+/// The inverse of `manifest`.
+pub(crate) fn parse_manifest(name: &str) -> Option<FileId> {
+    let id = FileId(name.strip_prefix(MANIFEST_PREFIX)?.parse().ok()?);
+    (manifest(id) == name).then_some(id)
+}
+
+/// The number of a table file.
+pub(crate) fn parse_table(name: &str) -> Option<FileId> {
+    let id = FileId(name.strip_suffix(TABLE_SUFFIX)?.parse().ok()?);
+    (format!("{id}{TABLE_SUFFIX}") == name).then_some(id)
+}
+
+/// The names that an opening may delete: tables that no version holds, manifests other than the current one,
+/// and temporary files of ours. To be called only once the state has been read whole and found sound.
+pub(crate) fn orphans<'a>(names: &'a [String], state: &State, current: FileId) -> Vec<&'a str> {
+    let orphan = |name: &&str| {
+        *name == CURRENT_TEMP
+            || parse_table(name).is_some_and(|id| !state.tables.contains_key(&id))
+            || parse_manifest(name).is_some_and(|id| id != current)
+    };
+    names.iter().map(String::as_str).filter(orphan).collect()
+}
+
+/// The largest number among the table files, so that none is given out twice after a crash.
+pub(crate) fn largest_table_id(names: &[String]) -> Option<FileId> {
+    names.iter().filter_map(|name| parse_table(name)).max()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::edit::{Edit, Placed};
+    use crate::version::testing::meta;
+
+    #[test]
+    fn only_files_that_are_surely_ours_are_orphans() {
+        let names = [
+            "CURRENT",
+            "CURRENT.tmp",
+            "LOCK",
+            "MANIFEST-000001",
+            "MANIFEST-000002",
+            "MANIFEST-2",
+            "MANIFEST-000002.bak",
+            "MANIFEST-+00003",
+            "000007.tbl",
+            "000008.tbl",
+            "8.tbl",
+            "0000008.tbl",
+            "1000008.tbl",
+            "+00008.tbl",
+            "x.tbl",
+            "000009.wal",
+            "notes.txt",
+            ".tbl",
+            "",
+        ];
+        let names: Vec<_> = names.into_iter().map(String::from).collect();
+        let mut state = State::default();
+        let placed = Placed { level: 0, run: 1, meta: meta(7, "a", "b", 1) };
+        state.apply(&Edit { added: vec![placed], ..Edit::default() }).unwrap();
+        let expected = ["CURRENT.tmp", "MANIFEST-000001", "000008.tbl", "1000008.tbl"];
+        assert_eq!(orphans(&names, &state, FileId(2)), expected);
+        assert_eq!(largest_table_id(&names), Some(FileId(1_000_008)));
+    }
+}

@@ -1,0 +1,156 @@
+//! `Run`: tables with disjoint key ranges, sorted by key. Immutable.
+//!
+//! Invariant, checked when a run is made: each table's smallest key is at or before its largest, and each
+//! table ends strictly before the next begins. All versions of a user key lie in one table of a run.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::base::Seqno;
+use crate::base::key::head;
+use crate::table::Table;
+
+/// Sorted, disjoint tables.
+pub(crate) struct Run {
+    /// Orders the runs of a level: a larger ordinal is newer.
+    ordinal: u64,
+    tables: Vec<Arc<Table>>,
+    /// The heads of the tables' largest keys, so that most of a search touches one array.
+    last_heads: Vec<u64>,
+    /// `bytes_before[i]` is the total size of the tables before `i`; one longer than `tables`.
+    bytes_before: Vec<u64>,
+}
+
+impl Run {
+    /// A run of `tables` in any order; the text says what is wrong if they overlap.
+    pub(crate) fn new(ordinal: u64, mut tables: Vec<Arc<Table>>) -> Result<Self, String> {
+        tables.sort_by(|a, b| a.meta().smallest.cmp(&b.meta().smallest));
+        for table in &tables {
+            let meta = table.meta();
+            if meta.smallest > meta.largest {
+                return Err(format!("table {} ends before it begins", meta.id));
+            }
+        }
+        for pair in tables.windows(2) {
+            let (left, right) = (pair[0].meta(), pair[1].meta());
+            if left.largest >= right.smallest {
+                return Err(format!("tables {} and {} of one run overlap", left.id, right.id));
+            }
+        }
+        let last_heads = tables.iter().map(|t| head(&t.meta().largest)).collect();
+        let mut bytes_before = vec![0];
+        let mut total = 0;
+        for table in &tables {
+            total += table.meta().file_bytes;
+            bytes_before.push(total);
+        }
+        Ok(Self { ordinal, tables, last_heads, bytes_before })
+    }
+
+    /// Orders the runs of a level: a larger ordinal is newer.
+    pub(crate) fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// The tables in key order.
+    pub(crate) fn tables(&self) -> &[Arc<Table>] {
+        &self.tables
+    }
+
+    /// Total file size in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes_before.last().copied().unwrap_or(0)
+    }
+
+    /// The first and last keys.
+    pub(crate) fn bounds(&self) -> Option<(&[u8], &[u8])> {
+        let (first, last) = (self.tables.first()?, self.tables.last()?);
+        Some((&first.meta().smallest, &last.meta().largest))
+    }
+
+    /// The largest seqno stored in any of the tables.
+    pub(crate) fn max_seqno(&self) -> Seqno {
+        self.tables.iter().map(|t| t.meta().max_seqno).max().unwrap_or(0)
+    }
+
+    /// The index of the first table that ends at or after `key`; the number of tables if there is none.
+    #[inline]
+    pub(crate) fn first_reaching(&self, key: &[u8]) -> usize {
+        let wanted = head(key);
+        let mut index = self.last_heads.partition_point(|h| *h < wanted);
+        // Heads that tie say nothing: those few tables are compared in full.
+        let tied = self.last_heads[index..].partition_point(|h| *h == wanted);
+        if tied > 0 {
+            index += self.tables[index..index + tied].partition_point(|t| t.meta().largest.as_slice() < key);
+        }
+        index
+    }
+
+    /// The one table that may hold `key`.
+    #[inline]
+    pub(crate) fn table_for(&self, key: &[u8]) -> Option<&Arc<Table>> {
+        self.tables.get(self.first_reaching(key)).filter(|t| t.meta().smallest.as_slice() <= key)
+    }
+
+    /// The indices of the tables that overlap `smallest..=largest`.
+    pub(crate) fn overlapping(&self, smallest: &[u8], largest: &[u8]) -> Range<usize> {
+        let start = self.first_reaching(smallest);
+        let more = self.tables[start..].partition_point(|t| t.meta().smallest.as_slice() <= largest);
+        start..start + more
+    }
+
+    /// The total size of the tables in `range`.
+    pub(crate) fn bytes_of(&self, range: Range<usize>) -> u64 {
+        self.bytes_before[range.end] - self.bytes_before[range.start]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::testing::table;
+    use proptest::prelude::*;
+
+    fn run(spans: &[(&str, &str)]) -> Result<Run, String> {
+        let tables = spans.iter().zip(1..).map(|((a, b), id)| table(id, a, b, 10)).collect();
+        Run::new(1, tables)
+    }
+
+    #[test]
+    fn refuses_tables_that_overlap_or_run_backwards() {
+        assert!(run(&[("c", "d"), ("a", "b")]).is_ok(), "order is the run's business");
+        assert!(run(&[("a", "c"), ("c", "d")]).err().unwrap().contains("overlap"));
+        assert!(run(&[("a", "e"), ("b", "c")]).err().unwrap().contains("overlap"));
+        assert!(run(&[("b", "a")]).err().unwrap().contains("before it begins"));
+    }
+
+    #[test]
+    fn an_empty_run_holds_nothing() {
+        let run = run(&[]).unwrap();
+        assert!(run.table_for(b"a").is_none());
+        assert_eq!(run.overlapping(b"a", b"z"), 0..0);
+        assert_eq!((run.bytes(), run.bounds()), (0, None));
+    }
+
+    proptest! {
+        #[test]
+        fn searches_agree_with_a_linear_scan(
+            cuts in prop::collection::btree_set("(longprefix)?[a-c]{1,3}", 0..20),
+            low in "(longprefix)?[a-c]{0,3}", high in "(longprefix)?[a-c]{0,3}",
+        ) {
+            let cuts: Vec<_> = cuts.into_iter().collect();
+            let spans: Vec<_> = cuts.chunks_exact(2).map(|c| (c[0].as_str(), c[1].as_str())).collect();
+            let run = run(&spans).unwrap();
+            let holder = spans.iter().position(|(a, b)| *a <= low.as_str() && low.as_str() <= *b);
+            let found = run.table_for(low.as_bytes()).map(|t| t.meta().id.0 as usize - 1);
+            prop_assert_eq!(found, holder);
+            let (low, high) = (low.clone().min(high.clone()), low.max(high));
+            let overlap = run.overlapping(low.as_bytes(), high.as_bytes());
+            for (i, (a, b)) in spans.iter().enumerate() {
+                let expected = *a <= high.as_str() && low.as_str() <= *b;
+                prop_assert_eq!(overlap.contains(&i), expected, "{}..{} in {:?}", low, high, spans);
+            }
+            prop_assert_eq!(run.bytes_of(overlap.clone()), 10 * overlap.len() as u64);
+        }
+    }
+}

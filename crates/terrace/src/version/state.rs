@@ -1,0 +1,230 @@
+//! `State`: all that the manifest's edits add up to. Plain data; no file is opened.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::edit::{Edit, Placed};
+use super::levels::Version;
+use crate::base::{FileId, KeyspaceId, Seqno, key};
+use crate::table::{Table, TableMeta};
+
+/// The sum of all edits.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct State {
+    /// The live tables.
+    pub(crate) tables: BTreeMap<FileId, Placed>,
+    /// Every entry up to this seqno is in a table.
+    pub(crate) flushed_seqno: Seqno,
+    /// File ids from this one on have not been given out, as far as the manifest knows.
+    pub(crate) next_file_id: u64,
+    /// Time in milliseconds since the epoch never runs behind this.
+    pub(crate) clock_ms: u64,
+    /// The keyspaces and their names.
+    pub(crate) keyspaces: BTreeMap<KeyspaceId, String>,
+    /// Keyspace ids from this one on have not been given out.
+    pub(crate) next_keyspace_id: u32,
+}
+
+impl State {
+    /// Applies an edit, or says what is wrong with it and changes nothing.
+    pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
+        self.check_tables(edit)?;
+        self.keyspaces = self.keyspaces_after(edit)?;
+        for (_, id) in &edit.removed {
+            self.tables.remove(id);
+        }
+        for placed in &edit.added {
+            self.next_file_id = self.next_file_id.max(placed.meta.id.0.saturating_add(1));
+            self.tables.insert(placed.meta.id, placed.clone());
+        }
+        for (id, _) in &edit.created {
+            self.next_keyspace_id = self.next_keyspace_id.max(id.0.saturating_add(1));
+        }
+        self.flushed_seqno = edit.flushed_seqno.unwrap_or(0).max(self.flushed_seqno);
+        self.next_file_id = edit.next_file_id.unwrap_or(0).max(self.next_file_id);
+        self.clock_ms = edit.clock_ms.unwrap_or(0).max(self.clock_ms);
+        self.next_keyspace_id = edit.next_keyspace_id.unwrap_or(0).max(self.next_keyspace_id);
+        Ok(())
+    }
+
+    /// Says what is wrong with an edit, if anything is.
+    pub(crate) fn check(&self, edit: &Edit) -> Result<(), String> {
+        self.check_tables(edit)?;
+        self.keyspaces_after(edit).map(|_| ())
+    }
+
+    fn check_tables(&self, edit: &Edit) -> Result<(), String> {
+        let mut removed = BTreeSet::new();
+        for (level, id) in &edit.removed {
+            let there = self.tables.get(id).is_some_and(|placed| placed.level == *level);
+            if !there || !removed.insert(*id) {
+                return Err(format!("table {id} is to be removed from level {level} but is not there"));
+            }
+        }
+        let mut added = BTreeSet::new();
+        for Placed { meta, .. } in &edit.added {
+            let known = self.tables.contains_key(&meta.id) && !removed.contains(&meta.id);
+            if known || !added.insert(meta.id) {
+                return Err(format!("table {} is added twice", meta.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn keyspaces_after(&self, edit: &Edit) -> Result<BTreeMap<KeyspaceId, String>, String> {
+        let mut keyspaces = self.keyspaces.clone();
+        for id in &edit.dropped {
+            keyspaces.remove(id).ok_or_else(|| format!("keyspace {} is dropped but unknown", id.0))?;
+        }
+        for (id, name) in &edit.renamed {
+            let entry = keyspaces.get_mut(id);
+            entry.ok_or_else(|| format!("keyspace {} is renamed but unknown", id.0))?.clone_from(name);
+        }
+        for (id, name) in &edit.created {
+            let reused = id.0 < self.next_keyspace_id;
+            if reused || keyspaces.insert(*id, name.clone()).is_some() {
+                return Err(format!("keyspace number {} is given out twice", id.0));
+            }
+        }
+        let mut names = BTreeSet::new();
+        match keyspaces.values().find(|name| !names.insert(name.as_str())) {
+            Some(name) => Err(format!("two keyspaces are named {name:?}")),
+            None => Ok(keyspaces),
+        }
+    }
+
+    /// One edit that makes this state out of an empty one.
+    pub(crate) fn snapshot(&self) -> Edit {
+        Edit {
+            added: self.tables.values().cloned().collect(),
+            flushed_seqno: Some(self.flushed_seqno),
+            next_file_id: Some(self.next_file_id),
+            clock_ms: Some(self.clock_ms),
+            created: self.keyspaces.iter().map(|(id, name)| (*id, name.clone())).collect(),
+            next_keyspace_id: Some(self.next_keyspace_id),
+            ..Edit::default()
+        }
+    }
+
+    /// The version of this state; the text says which tables contradict each other.
+    pub(crate) fn version(&self, mut open: impl FnMut(&TableMeta) -> Arc<Table>) -> Result<Version, String> {
+        Version::new(self.tables.values().map(|p| (p.level, p.run, open(&p.meta))))
+    }
+
+    /// The keyspaces as retention needs them.
+    pub(crate) fn live_keyspaces(&self) -> LiveKeyspaces {
+        LiveKeyspaces::new(self.keyspaces.keys().copied().collect(), self.next_keyspace_id)
+    }
+}
+
+/// Which keyspaces' entries are still wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct LiveKeyspaces {
+    /// The ids in use, ascending.
+    live: Vec<KeyspaceId>,
+    /// Ids from here on had not been given out when the list was made: their entries stay.
+    next: u32,
+}
+
+impl LiveKeyspaces {
+    /// The keyspaces `live`, where `next` is the first id never given out.
+    pub(crate) fn new(mut live: Vec<KeyspaceId>, next: u32) -> Self {
+        live.sort_unstable();
+        Self { live, next }
+    }
+
+    /// Whether the keyspace existed once and was dropped.
+    pub(crate) fn is_dropped(&self, id: KeyspaceId) -> bool {
+        id.0 < self.next && self.live.binary_search(&id).is_err()
+    }
+
+    /// Whether every key from `smallest` to `largest` lies in a dropped keyspace.
+    pub(crate) fn all_dropped(&self, smallest: &[u8], largest: &[u8]) -> bool {
+        let (Some((first, _)), Some((last, _))) = (key::split(smallest), key::split(largest)) else {
+            return false;
+        };
+        let from = self.live.partition_point(|id| *id < first);
+        last.0 < self.next && self.live.get(from).is_none_or(|id| *id > last)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::version::testing::meta;
+
+    fn key_in(keyspace: u32, name: &str) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        key::push_prefix(&mut bytes, KeyspaceId(keyspace));
+        bytes.extend_from_slice(name.as_bytes());
+        bytes
+    }
+
+    fn named(id: u32, name: &str) -> (KeyspaceId, String) {
+        (KeyspaceId(id), name.to_string())
+    }
+
+    fn example() -> State {
+        let mut state = State::default();
+        let edit = Edit {
+            added: vec![Placed { level: 1, run: 0, meta: meta(7, "a", "b", 100) }],
+            created: vec![named(0, "default"), named(1, "other")],
+            flushed_seqno: Some(5),
+            ..Edit::default()
+        };
+        state.apply(&edit).unwrap();
+        state
+    }
+
+    #[test]
+    fn a_snapshot_rebuilds_the_state() {
+        let mut state = example();
+        state.apply(&Edit { dropped: vec![KeyspaceId(1)], clock_ms: Some(9), ..Edit::default() }).unwrap();
+        assert_eq!((state.next_file_id, state.next_keyspace_id), (8, 2));
+        let mut copy = State::default();
+        copy.apply(&state.snapshot()).unwrap();
+        assert_eq!(copy, state);
+    }
+
+    #[test]
+    fn a_refused_edit_changes_nothing() {
+        let state = example();
+        let meta = meta(7, "a", "b", 100);
+        let again = Placed { level: 2, run: 0, meta };
+        let wrong = [
+            Edit { added: vec![again.clone()], ..Edit::default() },
+            Edit { removed: vec![(2, FileId(7))], ..Edit::default() },
+            Edit { removed: vec![(1, FileId(7)), (1, FileId(7))], ..Edit::default() },
+            Edit { created: vec![named(1, "new")], ..Edit::default() },
+            Edit { created: vec![named(5, "other")], ..Edit::default() },
+            Edit { dropped: vec![KeyspaceId(3)], ..Edit::default() },
+            Edit { renamed: vec![named(0, "other")], ..Edit::default() },
+        ];
+        for mut edit in wrong {
+            edit.flushed_seqno = Some(99);
+            let mut copy = state.clone();
+            assert!(copy.apply(&edit).is_err(), "{edit:?}");
+            assert_eq!(copy, state);
+        }
+        let moved = Edit { removed: vec![(1, FileId(7))], added: vec![again], ..Edit::default() };
+        state.clone().apply(&moved).unwrap();
+    }
+
+    #[test]
+    fn a_dropped_keyspace_number_is_never_given_out_again() {
+        let mut state = example();
+        state.apply(&Edit { dropped: vec![KeyspaceId(1)], ..Edit::default() }).unwrap();
+        assert!(state.apply(&Edit { created: vec![named(1, "again")], ..Edit::default() }).is_err());
+        let live = state.live_keyspaces();
+        assert!(live.is_dropped(KeyspaceId(1)) && !live.is_dropped(KeyspaceId(0)));
+        assert!(!live.is_dropped(KeyspaceId(2)), "not given out yet, so its entries are new");
+    }
+
+    #[test]
+    fn a_range_is_dropped_only_if_no_live_keyspace_meets_it() {
+        let keyspaces = LiveKeyspaces::new(vec![KeyspaceId(4), KeyspaceId(0)], 6);
+        let all = |a, b| keyspaces.all_dropped(&key_in(a, "z"), &key_in(b, "a"));
+        assert!(all(1, 1) && all(1, 3) && all(5, 5));
+        assert!(!all(0, 1) && !all(3, 4) && !all(3, 5) && !all(5, 6) && !all(6, 6));
+    }
+}

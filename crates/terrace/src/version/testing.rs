@@ -1,0 +1,35 @@
+//! Test helpers: tables that are only metadata, for everything that never reads one.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::FileId;
+use crate::io::os::OsFs;
+use crate::table::{Cache, Table, TableMeta};
+
+/// The metadata of a table of `bytes` bytes, one entry per hundred, seqnos 1 to 9.
+pub(crate) fn meta(id: u64, smallest: &str, largest: &str, bytes: u64) -> TableMeta {
+    TableMeta {
+        id: FileId(id),
+        file_bytes: bytes,
+        entries: bytes / 100,
+        smallest: smallest.into(),
+        largest: largest.into(),
+        min_seqno: 1,
+        max_seqno: 9,
+        raw_bytes: bytes,
+        tombstones: 0,
+        max_expires_at_ms: 0,
+        min_expires_at_ms: 0,
+    }
+}
+
+/// Opens a table by its metadata alone; reading it would fail.
+pub(crate) fn open(meta: TableMeta) -> Arc<Table> {
+    Arc::new(Table::open(Arc::new(OsFs::default()), Path::new("nowhere"), meta, Cache::new(0)))
+}
+
+/// `open(meta(..))`.
+pub(crate) fn table(id: u64, smallest: &str, largest: &str, bytes: u64) -> Arc<Table> {
+    open(meta(id, smallest, largest, bytes))
+}
