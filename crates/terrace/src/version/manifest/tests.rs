@@ -2,7 +2,9 @@ use std::fs;
 
 use super::*;
 use crate::base::KeyspaceId;
+use crate::io::fault::{Fault, FaultFs, FaultOp, FaultRule};
 use crate::io::os::OsFs;
+use crate::io::sim::{CrashPolicy, PowerLoss, SimFs};
 use crate::version::edit::Placed;
 use crate::version::testing::meta;
 
@@ -184,4 +186,38 @@ fn an_edit_that_contradicts_the_state_is_refused_and_not_written() {
     assert!(matches!(manifest.append(&flush(1)), Err(Error::InvalidInput(_))));
     manifest.append(&flush(2)).unwrap();
     assert_eq!(read(dir.path()).unwrap(), *manifest.state());
+}
+
+/// The fault tests found that a failed write behind a durable edit poisoned the manifest without a word: the
+/// edit was acknowledged, and the next one, however much later, was refused with the old failure.
+#[test]
+fn a_failed_mark_behind_a_durable_edit_only_begins_a_new_file() {
+    let dir = Path::new("/");
+    for fault in [Fault::Eio, Fault::ShortWrite(5), Fault::Enospc] {
+        let sim = SimFs::new();
+        let faulty = FaultFs::over_sim(&sim);
+        let mut manifest = Manifest::create(Arc::new(faulty.clone()), dir, State::default()).unwrap();
+        faulty.add(FaultRule::new(FaultOp::Write, fault).nth(2));
+        manifest.append(&flush(1)).unwrap();
+        assert_eq!(manifest.id(), FileId(1));
+        manifest.append(&flush(2)).unwrap();
+        assert_eq!(manifest.id(), FileId(2), "{fault:?}");
+        manifest.append(&flush(3)).unwrap();
+        let left = sim.crash(CrashPolicy::PowerLoss(PowerLoss::LoseUnsynced), 0);
+        assert_eq!(Manifest::read(&left, dir).unwrap(), (FileId(2), manifest.state().clone()));
+    }
+}
+
+/// The crash explorer found a store that did not open: the rename of `CURRENT` had survived a power loss that
+/// took the name of the manifest it leads to, because one sync of the directory covered both.
+#[test]
+fn a_manifest_has_its_name_before_current_leads_to_it() {
+    let dir = Path::new("/");
+    let sim = SimFs::new();
+    sim.log_operations(true);
+    drop(Manifest::create(Arc::new(sim.clone()), dir, State::default()).unwrap());
+    let log = sim.operation_log();
+    let rename = log.iter().position(|line| line.contains("rename")).unwrap();
+    let create = log.iter().position(|line| line.contains("create /MANIFEST")).unwrap();
+    assert!(log[create..rename].iter().any(|line| line.ends_with("sync dir /")), "{log:?}");
 }
