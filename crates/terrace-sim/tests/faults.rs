@@ -156,7 +156,7 @@ impl Runner {
         };
         let sensible = match cause {
             Error::Full { .. } => self.fault == Fault::Enospc,
-            Error::Io { path, .. } => path.starts_with(DIR),
+            Error::Io { path, .. } => path.starts_with(DIR) || Path::new(DIR).starts_with(path),
             _ => false,
         };
         if sensible { Ok(None) } else { Err(format!("not what happened: {error:?}")) }
@@ -350,7 +350,7 @@ fn a_full_disk_stops_writers_until_there_is_room() {
         (5_000..5_100).for_each(|n| put(&db, round * 10_000 + n).unwrap());
         assert_eq!(db.stats().background_error, None);
     }
-    assert!(expected.len() > 400, "{}", expected.len());
+    assert!(expected.len() > 300, "{}", expected.len());
     let check = |found: Contents| {
         // The write that was refused may have got as far as the log.
         let surplus = found.keys().filter(|key| !expected.contains_key(*key)).count();
@@ -373,7 +373,7 @@ fn a_failed_sync_poisons_the_store_until_it_is_reopened() {
     db.put("safe", "1").unwrap();
     db.sync().unwrap();
     db.put("doubtful", "2").unwrap();
-    fs.add(FaultRule::new(FaultOp::RegionSync, Fault::FailedSync).on(".wal"));
+    fs.add(FaultRule::new(FaultOp::RegionSync, Fault::FailedSync));
     let failed = db.sync().unwrap_err();
     assert!(matches!(&failed, Error::Io { operation: "sync", .. }), "{failed:?}");
     for outcome in

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use terrace::{Db, Durability, Error, Options, Rng, SeededRng, Slice, Snapshot, WriteOptions};
+use terrace::{Db, Durability, Error, Options, SeededRng, Slice, Snapshot, WriteOptions};
 
 const WRITERS: u64 = 8;
 const READERS: u64 = 8;
@@ -106,7 +106,9 @@ fn write(db: &Db, ledger: &Ledger, writer: u64) {
                 let group = rng.below(GROUPS);
                 let stamp = padded(writer << 40 | round);
                 let mut batch = db.batch();
-                (0..GROUP_KEYS).for_each(|n| drop(batch.put(group_key(group, n), &stamp)));
+                for n in 0..GROUP_KEYS {
+                    batch.put(group_key(group, n), &stamp);
+                }
                 batch.commit().unwrap();
             }
             5 => transfer(db, ledger, &rng),
