@@ -1,3 +1,5 @@
+//! The manifest across reopening, tearing and damage.
+
 use std::fs;
 
 use super::*;
