@@ -1,5 +1,11 @@
 //! The real system. The only module that uses `std::fs`, the system clock and threads.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the traits of `io` meet the system here"
+)]
+
 use std::collections::hash_map::RandomState;
 use std::fs::{self, OpenOptions};
 use std::hash::BuildHasher;

@@ -1,3 +1,5 @@
+//! Jobs carried out on real tables, against a sorted map.
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,3 +1,5 @@
+//! The merge cursor against a sorted vector, in both directions.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Where runs are cut, and what is left of one that fails.
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 

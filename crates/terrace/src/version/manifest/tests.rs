@@ -1,3 +1,5 @@
+//! The manifest across reopening, tearing and damage.
+
 use super::*;
 use crate::base::KeyspaceId;
 use crate::io::fault::{Fault, FaultFs, FaultOp, FaultRule};

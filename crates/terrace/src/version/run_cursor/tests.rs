@@ -1,3 +1,5 @@
+//! The run cursor against the sorted rows of all its tables.
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
