@@ -1,1 +1,7 @@
-//! To be described.
+//! Checking Terrace against a model: random workloads, simulated crashes, planted bugs. Tests only.
+//!
+//! - [`model`]: what a store should hold, as plain maps;
+//! - [`workload`]: random operations applied to a store and its model, answers compared;
+
+pub mod model;
+pub mod workload;

@@ -5,8 +5,10 @@
 //! this program, so that nothing has to be made public for it. CPU time is that of the appending thread plus
 //! that of its helper; it includes page faults. `memcpy` into private memory is the control: whatever it
 //! shows is the machine, not a log.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "measures on the real system")]
 #![allow(dead_code, unused_imports, unreachable_pub, missing_docs)]
 #![allow(clippy::wildcard_imports)] // The engine's test modules, which clippy sees here a second time.
+#![allow(clippy::wrong_self_convention)] // Public names of the engine, which are private to this program.
 
 #[path = "../src/base/mod.rs"]
 mod base;

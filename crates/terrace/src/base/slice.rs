@@ -23,7 +23,7 @@ enum Repr {
 /// Immutable bytes, cheap to clone.
 ///
 /// Up to 30 bytes live in the value itself; larger ones are shared. A slice of a large value may keep the
-/// block it was read from alive (usually 8 KiB); copy it with [`Slice::to_vec`] to hold it for long.
+/// block it was read from alive (usually 8 KiB); copy it (`to_vec`) to hold it for long.
 #[derive(Clone)]
 pub struct Slice(Repr);
 

@@ -97,6 +97,9 @@ pub trait Rng: Send + Sync + Debug {
 pub trait Spawn: Send + Sync + Debug {
     /// Starts a named thread at background priority.
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Join>>;
+    /// Runs tasks side by side, at background priority, and returns when all have ended. A panic in one of
+    /// them is passed on.
+    fn run_all<'a>(&self, tasks: Vec<Box<dyn FnOnce() + Send + 'a>>);
     /// The number of cores, at least 1.
     fn cores(&self) -> usize;
 }

@@ -1,5 +1,11 @@
 //! The real system. The only module that uses `std::fs`, the system clock and threads.
 
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the traits of `io` meet the system here"
+)]
+
 use std::collections::hash_map::RandomState;
 use std::fs::{self, OpenOptions};
 use std::hash::BuildHasher;
@@ -173,6 +179,11 @@ pub(crate) struct OsSpawn;
 /// Background threads give way to foreground ones, yet still move on a busy machine.
 const BACKGROUND_NICE: i32 = 5;
 
+/// On Linux the priority belongs to the thread. Failing to lower it costs latency, not safety.
+fn lower_priority() {
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE);
+}
+
 struct OsJoin(thread::JoinHandle<()>);
 
 impl Join for OsJoin {
@@ -184,11 +195,21 @@ impl Join for OsJoin {
 impl Spawn for OsSpawn {
     fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Join>> {
         let lowered = move || {
-            // On Linux the priority belongs to the thread. Failing to lower it costs latency, not safety.
-            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), BACKGROUND_NICE);
+            lower_priority();
             body();
         };
         Ok(Box::new(OsJoin(thread::Builder::new().name(name.to_string()).spawn(lowered)?)))
+    }
+
+    fn run_all<'a>(&self, tasks: Vec<Box<dyn FnOnce() + Send + 'a>>) {
+        thread::scope(|scope| {
+            for task in tasks {
+                scope.spawn(|| {
+                    lower_priority();
+                    task();
+                });
+            }
+        });
     }
 
     fn cores(&self) -> usize {

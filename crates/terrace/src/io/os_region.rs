@@ -4,6 +4,8 @@
 //! error. So the blocks are allocated first, and where the file system cannot do that the region falls back
 //! to one positioned write per store.
 
+#![allow(clippy::disallowed_types, reason = "here a region meets the file under it")]
+
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::ops::Range;

@@ -3,42 +3,23 @@
 //! An entry is addressed by a 32-bit `Offset` in units of 8 bytes: chunk number, then place in the chunk.
 //! Chunks never move and are given back to the pool only when the arena is dropped. One writer appends
 //! through its `Front`; readers follow offsets that reached them through an acquire load of a word the
-//! writer stored with release. Layout, in 8-byte words of the machine's byte order (this is never written to disk):
-//!
-//! ```text
-//! word      seqno << 8 | kind, tag and expiry bit as in `EntryMeta::to_byte`
-//! word      older version's offset: 32 bits | key length: 17 | has expiry: 1 | value code: 14
-//! word      value length, only when the value code is LONG or APART (otherwise the code is the length)
-//! word      address of key and value, only when the value code is APART
-//! word      expiry in milliseconds, only when the entry has one
-//! bytes     key, value (not when APART), up to the next word
-//! ```
-//!
-//! A zero word where an entry would start means that the rest of the chunk is unused.
+//! writer stored with release. How an entry is laid out is said in `layout`. A zero word where one would
+//! start means that the rest of the chunk is unused.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::layout::{Shape, WORD_BYTES};
 use super::pool::{Chunk, ChunkPool};
 use super::prefetch::prefetch_read;
 use super::published::Published;
 use super::witness::Witnesses;
-use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::base::sync::{AtomicPtr, Ordering};
 use crate::base::{EntryMeta, Seqno};
 
-const WORD_BYTES: usize = 8;
 const MIN_CHUNK_BYTES: usize = 1 << 10;
 const MAX_CHUNK_BYTES: usize = 1 << 30;
-const KEY_LEN_SHIFT: u32 = 32;
-const KEY_LEN_MASK: u64 = (1 << 17) - 1;
-const EXPIRY_FLAG: u64 = 1 << 49;
-const VALUE_CODE_SHIFT: u32 = 50;
-/// Value code: the length is in a word of its own.
-const LONG: u64 = (1 << 14) - 1;
-/// Value code: as `LONG`, and key and value are outside the chunk.
-const APART: u64 = LONG - 1;
 
 /// The chunk size that is used when `bytes` is asked for: a power of two within limits.
 pub(super) fn round_chunk_bytes(bytes: usize) -> usize {
@@ -89,21 +70,15 @@ pub(super) struct Front {
 #[allow(unsafe_code)]
 unsafe impl Send for Front {}
 
-/// The fixed words of an entry, decoded.
+/// The words before an entry's key, decoded.
 struct Parts {
     first: u64,
-    second: u64,
+    shape: Shape,
+    older: Offset,
     expires_at_ms: u64,
+    /// The key, followed by the value.
     body: *const u8,
     value_len: usize,
-    units: u32,
-}
-
-impl Parts {
-    #[inline]
-    fn key_len(&self) -> usize {
-        ((self.second >> KEY_LEN_SHIFT) & KEY_LEN_MASK) as usize
-    }
 }
 
 #[allow(unsafe_code)]
@@ -159,53 +134,35 @@ impl Arena {
     #[inline]
     pub(super) unsafe fn append(&self, front: &mut Front, entry: &Entry<'_>) -> Offset {
         let (key, value) = (entry.key, entry.value);
-        assert!(key.len() <= MAX_INTERNAL_KEY_BYTES, "the key is within its limit");
-        assert!(value.len() <= MAX_VALUE_BYTES, "the value is within its limit");
         let has_expiry = entry.meta.expires_at_ms != 0;
-        let mut code = (value.len() as u64).min(LONG);
-        if code >= APART {
-            code = LONG;
-        }
-        let mut header_words = 2 + usize::from(code == LONG) + usize::from(has_expiry);
-        let mut units = header_words + (key.len() + value.len()).div_ceil(WORD_BYTES);
-        if units as u64 > self.apart_from_units() {
-            code = APART;
-            header_words = 4 + usize::from(has_expiry);
-            units = header_words;
-        }
-        if front.used_units as usize + units > 1 << self.chunk_shift {
+        let shape = Shape::new(key.len(), value.len(), has_expiry, self.apart_from_units());
+        let units = shape.units(value.len());
+        if front.used_units + units > 1 << self.chunk_shift {
             self.next_chunk(front);
         }
         let offset = Offset(self.end(front));
-        let second = u64::from(entry.older.0)
-            | (key.len() as u64) << KEY_LEN_SHIFT
-            | if has_expiry { EXPIRY_FLAG } else { 0 }
-            | code << VALUE_CODE_SHIFT;
         // SAFETY: `units` words from the front are inside its chunk, were never handed out, and belong to
-        // this writer alone by the contract; the chunk is aligned to 64 bytes, so every word is aligned.
+        // this writer alone by the contract; key and value have room behind the header or apart.
         unsafe {
             let words = front.chunk.add(front.used_units as usize);
             words.write(entry.seqno << 8 | u64::from(entry.meta.to_byte()));
-            words.add(1).write(second);
-            let mut next = words.add(2);
-            if code >= APART {
-                next.write(value.len() as u64);
-                next = next.add(1);
-            }
-            let mut body = words.add(header_words).cast::<u8>();
-            if code == APART {
-                body = self.lay_apart(front, key.len() + value.len());
-                next.cast::<*const u8>().write(body);
-                next = next.add(1);
-            }
+            words.add(1).write(shape.to_word(entry.older));
+            let mut body = words.add(shape.header_words()).cast::<u8>();
             if has_expiry {
-                next.write(entry.meta.expires_at_ms);
+                words.add(shape.header_words() - 1).write(entry.meta.expires_at_ms);
+            }
+            if shape.short_value_len().is_none() {
+                words.add(2).write(value.len() as u64);
+            }
+            if shape.is_apart() {
+                body = self.lay_apart(front, key.len() + value.len());
+                words.add(3).cast::<*const u8>().write(body);
             }
             body.copy_from_nonoverlapping(key.as_ptr(), key.len());
             body.add(key.len()).copy_from_nonoverlapping(value.as_ptr(), value.len());
         }
         self.witnesses.at(offset.0).wrote();
-        front.used_units += units as u32;
+        front.used_units += units;
         offset
     }
 
@@ -223,11 +180,11 @@ impl Arena {
             let Some((meta, _)) = EntryMeta::from_byte(parts.first as u8) else {
                 unreachable!("`append` wrote the byte with `to_byte`")
             };
-            let key_len = parts.key_len();
+            let key_len = parts.shape.key_len;
             Entry {
                 seqno: parts.first >> 8,
                 meta: EntryMeta { expires_at_ms: parts.expires_at_ms, ..meta },
-                older: Offset(parts.second as u32),
+                older: parts.older,
                 key: std::slice::from_raw_parts(parts.body, key_len),
                 value: std::slice::from_raw_parts(parts.body.add(key_len), parts.value_len),
             }
@@ -244,7 +201,7 @@ impl Arena {
         // SAFETY: the caller's promise, passed on.
         unsafe {
             let parts = self.parts(at);
-            std::slice::from_raw_parts(parts.body, parts.key_len())
+            std::slice::from_raw_parts(parts.body, parts.shape.key_len)
         }
     }
 
@@ -261,7 +218,8 @@ impl Arena {
             if self.address(Offset(place)).read() == 0 {
                 place = ((place >> self.chunk_shift) + 1) << self.chunk_shift;
             }
-            (Offset(place), place + self.parts(Offset(place)).units)
+            let parts = self.parts(Offset(place));
+            (Offset(place), place + parts.shape.units(parts.value_len))
         }
     }
 
@@ -292,32 +250,17 @@ impl Arena {
         // SAFETY: an entry written by `append` starts here and happens before this; see the layout.
         unsafe {
             let words = self.address(at);
-            let (first, second) = (words.read(), words.add(1).read());
-            let code = second >> VALUE_CODE_SHIFT;
-            let key_len = ((second >> KEY_LEN_SHIFT) & KEY_LEN_MASK) as usize;
-            let mut next = words.add(2);
-            let mut value_len = code as usize;
-            let mut apart = std::ptr::null();
-            if code >= APART {
-                value_len = next.read() as usize;
-                next = next.add(1);
-                if code == APART {
-                    apart = next.cast::<*const u8>().read();
-                    next = next.add(1);
-                }
-            }
-            let mut expires_at_ms = 0;
-            if second & EXPIRY_FLAG != 0 {
-                expires_at_ms = next.read();
-                next = next.add(1);
-            }
-            let header_units = next.offset_from(words) as usize;
-            let (body, units) = if code == APART {
-                (apart, header_units)
+            let first = words.read();
+            let (shape, older) = Shape::from_word(words.add(1).read());
+            let header_words = shape.header_words();
+            let value_len = shape.short_value_len().unwrap_or_else(|| words.add(2).read() as usize);
+            let expires_at_ms = if shape.has_expiry { words.add(header_words - 1).read() } else { 0 };
+            let body = if shape.is_apart() {
+                words.add(3).cast::<*const u8>().read()
             } else {
-                (next.cast::<u8>(), header_units + (key_len + value_len).div_ceil(WORD_BYTES))
+                words.add(header_words).cast::<u8>()
             };
-            Parts { first, second, expires_at_ms, body, value_len, units: units as u32 }
+            Parts { first, shape, older, expires_at_ms, body, value_len }
         }
     }
 

@@ -60,6 +60,10 @@ impl MemCursor {
         for run in 0..self.positions.len() {
             let items = &self.view.runs()[run];
             self.positions[run] = self.view.rank(self.keys(), items, key);
+            // Most of what follows comes from the longest run, which is the first.
+            for ahead in 0..if run == 0 { PREFETCH_ITEMS } else { 1 } {
+                self.prefetch(run, self.positions[run] + ahead);
+            }
         }
     }
 

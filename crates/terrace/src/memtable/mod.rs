@@ -14,6 +14,7 @@
 mod arena;
 mod cursor;
 mod index;
+mod layout;
 mod order;
 mod pool;
 mod prefetch;

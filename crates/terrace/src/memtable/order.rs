@@ -6,10 +6,10 @@
 //! a longer view. That happens under a mutex which writers never take.
 //!
 //! Runs shrink by a factor of at least `RATIO`: a new run that is not that much smaller than the one before
-//! is merged into it. So with n entries a cursor has at most log16(n) + 1 runs to merge, and a put
-//! is copied at most about 16 · log16(n) times (16 bytes each, mostly in blocks) however puts and
-//! scans alternate. One order for all shards rather than one each: a short scan then searches three or four
-//! runs instead of three or four times the number of shards.
+//! is merged into it. So with n entries a cursor has at most log16(n / 64) + 2 runs to merge, and however puts
+//! and scans alternate an entry is copied about 16 times in each of log16(n / 64) runs and up to 64 times
+//! in the shortest (16 bytes each time, mostly in blocks). One order for all shards rather than one each: a
+//! short scan then searches three or four runs instead of that many for every shard.
 
 use std::sync::Arc;
 

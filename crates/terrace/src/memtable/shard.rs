@@ -73,7 +73,11 @@ impl Shard {
     /// The newest version of `key`.
     #[inline]
     pub(super) fn newest(&self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {
-        self.index.find(hash, |offset| Some(self.entry(offset)).filter(|entry| entry.key == key))
+        self.index.find(hash, |offset| {
+            // Both cache lines at once: the value is usually in the second.
+            self.arena.prefetch(offset);
+            Some(self.entry(offset)).filter(|entry| entry.key == key)
+        })
     }
 
     /// Asks the processor for the index line of `hash`.

@@ -191,16 +191,20 @@ fn run(pair: &mut Pair, steps: Vec<Step>) {
     assert_eq!(pair.memtable.max_seqno(), seqnos.max());
 }
 
+/// Miri is a thousand times slower.
+const CASES: u32 = if cfg!(miri) { 3 } else { 256 };
+const STEPS: usize = if cfg!(miri) { 40 } else { 200 };
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+    #![proptest_config(ProptestConfig::with_cases(CASES))]
 
     #[test]
-    fn behaves_like_a_sorted_map(shards in 0u32..4, steps in proptest::collection::vec(any_step(), 0..200)) {
+    fn behaves_like_a_sorted_map(shards in 0u32..4, steps in proptest::collection::vec(any_step(), 0..STEPS)) {
         run(&mut Pair::new(1 << shards, u64::MAX), steps);
     }
 
     #[test]
-    fn colliding_hashes_change_nothing(steps in proptest::collection::vec(any_step(), 0..200)) {
+    fn colliding_hashes_change_nothing(steps in proptest::collection::vec(any_step(), 0..STEPS)) {
         run(&mut Pair::new(4, 0), steps.clone());
         // The same tag in every shard, then every tag in the last slots of the table.
         run(&mut Pair::new(4, 3), steps.clone());
@@ -240,7 +244,7 @@ fn alternating_puts_and_scans_keep_few_runs() {
         let view = pair.memtable.order.current(&pair.memtable);
         let lengths: Vec<usize> = view.runs().iter().map(|run| run.len()).collect();
         assert_eq!(lengths.iter().sum::<usize>() as u64, n + 1);
-        assert!(lengths.len() <= 4, "{lengths:?}");
+        assert!(lengths.len() <= 3, "{lengths:?}");
     }
     assert_eq!(drain(&mut pair.memtable.cursor(MAX_SEQNO)), pair.visible(MAX_SEQNO));
 }
@@ -248,7 +252,7 @@ fn alternating_puts_and_scans_keep_few_runs() {
 #[test]
 fn keys_that_share_ever_shorter_prefixes_stay_sorted() {
     let mut pair = Pair::new(2, u64::MAX);
-    for length in (0..100).rev() {
+    for length in (0..if cfg!(miri) { 10 } else { 100 }).rev() {
         for n in 0..30u8 {
             let mut key = vec![b'p'; length];
             key.extend_from_slice(&[0; 9][..usize::from(n) % 10]);
@@ -334,7 +338,8 @@ fn memory_is_counted_and_chunks_go_back_to_the_pool() {
     let empty_bytes = memtable.bytes();
     assert!(empty_bytes >= 4 * 4096 && memtable.is_empty());
     for seqno in 1..=1_000 {
-        writers[0].insert(seqno << 32, &seqno.to_be_bytes(), seqno, EntryMeta::PUT, &[0; 100]);
+        let hash = scramble(seqno) << 2; // Shard 0, spread over its index.
+        writers[0].insert(hash, &seqno.to_be_bytes(), seqno, EntryMeta::PUT, &[0; 100]);
     }
     let full_bytes = memtable.bytes();
     assert!((130_000..300_000).contains(&(full_bytes - empty_bytes)), "{empty_bytes} {full_bytes}");

@@ -38,10 +38,12 @@ pub(crate) use meta::TableMeta;
 pub(crate) use reader::{FilterStats, Table};
 pub(crate) use writer::TableWriter;
 
-/// How the blocks of a table are stored. The numbers are part of the file format.
+/// How the blocks of a table are stored.
+// The numbers are part of the file format.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
 #[repr(u8)]
-pub(crate) enum Compression {
+pub enum Compression {
     /// As they are.
     #[default]
     None = 0,

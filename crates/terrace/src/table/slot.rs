@@ -245,9 +245,9 @@ mod tests {
     }
 }
 
-/// Run with `RUSTFLAGS="--cfg loom" cargo test -p terrace --lib slot::model`.
+/// Run with `RUSTFLAGS="--cfg loom" cargo test -p terrace --lib slot::loom_tests`.
 #[cfg(all(test, loom))]
-mod model {
+mod loom_tests {
     use super::*;
     use loom::cell::UnsafeCell;
     use loom::thread;
@@ -261,18 +261,21 @@ mod model {
     impl Tracked {
         fn new(value: u64) -> Self {
             let cell = UnsafeCell::new(0);
+            // SAFETY: nobody else has the cell yet.
             cell.with_mut(|place| unsafe { *place = value });
             Self(cell, loom::alloc::Track::new(()))
         }
 
         fn get(&self) -> u64 {
             self.1.get_ref();
+            // SAFETY: loom fails the model if this read may meet a write.
             self.0.with(|place| unsafe { *place })
         }
     }
 
     impl Drop for Tracked {
         fn drop(&mut self) {
+            // SAFETY: `&mut self`; loom fails the model if a reader is still there.
             self.0.with_mut(|place| unsafe { *place = u64::MAX });
         }
     }

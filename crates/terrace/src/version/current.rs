@@ -2,8 +2,7 @@
 //!
 //! The file is one line of text, `MANIFEST-000012 8f3a01cd`: the name and the CRC-32C of the name in hex, so
 //! that a flipped bit cannot lead to an older manifest. It is replaced, never rewritten: a temporary file is
-//! written and synced, the directory is synced, so that the new manifest has its name before anything leads to
-//! it, then comes the rename and another sync of the directory.
+//! written and synced, renamed over it, and the directory is synced.
 
 use std::path::Path;
 
@@ -76,8 +75,7 @@ pub(super) fn prepare(fs: &dyn Fs, dir: &Path, id: FileId) -> Result<()> {
     }
     let file = fs.create(&temp).at("create", &temp)?;
     file.write_all_at(content(id).as_bytes(), 0).at("write", &temp)?;
-    file.sync().at("sync", &temp)?;
-    fs.sync_dir(dir).at("sync", dir)
+    file.sync().at("sync", &temp)
 }
 
 /// Puts the prepared `CURRENT` in place, durably. After a failure it is unknown which one counts.

@@ -256,6 +256,8 @@ fn write_file(fs: &dyn Fs, dir: &Path, id: FileId, state: &State) -> Result<(Rec
     let snapshot_bytes = writer.offset();
     writer.append(&[SETTLED])?;
     writer.sync()?;
+    // The name too, before CURRENT can name it: a power loss may keep the later of two directory changes.
+    fs.sync_dir(dir).at("sync", dir)?;
     Ok((writer, snapshot_bytes))
 }
 

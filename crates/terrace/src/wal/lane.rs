@@ -36,6 +36,7 @@ pub(crate) struct Lane {
     segment_id: FileId,
     next_ordinal: u32,
     buffer: Vec<u8>,
+    took_chunk: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +49,14 @@ struct Chunk {
 impl Lane {
     /// The lane of shard `number`. Two lanes that write to the same log must have different numbers.
     pub(crate) fn new(number: u16) -> Self {
-        Self { number, chunk: None, segment_id: FileId(0), next_ordinal: 0, buffer: Vec::new() }
+        Self {
+            number,
+            chunk: None,
+            segment_id: FileId(0),
+            next_ordinal: 0,
+            buffer: Vec::new(),
+            took_chunk: false,
+        }
     }
 
     /// Makes sure that a record with a body of `body_len` bytes fits, claiming a chunk if need be.
@@ -87,6 +95,7 @@ impl Lane {
         let bytes = header.encode(segment.context(), claim.start());
         claim.write(0, &bytes).at("append to", segment.path())?;
         self.next_ordinal += 1;
+        self.took_chunk = true;
         self.chunk = Some(Chunk { segment: Arc::clone(segment), claim, used: CHUNK_HEADER_BYTES as u64 });
         Ok(Reserve::Ready)
     }
@@ -130,6 +139,12 @@ impl Lane {
         written.at("append to", chunk.segment.path())?;
         chunk.used = end;
         Ok(())
+    }
+
+    /// Whether a chunk was claimed since this was last asked: a good moment to look at the prefaulting.
+    #[inline]
+    pub(crate) fn took_chunk(&mut self) -> bool {
+        std::mem::take(&mut self.took_chunk)
     }
 
     /// Lets go of the segment, so that its mapping can go. Called at a switch; a lane that is not reset

@@ -26,6 +26,8 @@ pub(crate) struct Segment {
     base: AtomicU64,
     page: Mutex<HeaderPage>,
     prefaulted_to: AtomicU64,
+    /// Once the claims have come this far, it is time to populate further pages.
+    prefault_mark: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -60,8 +62,8 @@ impl Segment {
         region.sync().at("sync", path)?;
         let page = Mutex::new(HeaderPage { claim, next_slot: 1, given_up: false });
         let path = path.to_path_buf();
-        let (base, prefaulted_to) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Self { header, context, path, region, base, page, prefaulted_to })
+        let [base, prefaulted_to, prefault_mark] = [0; 3].map(AtomicU64::new);
+        Ok(Self { header, context, path, region, base, page, prefaulted_to, prefault_mark })
     }
 
     /// The segment's number.
@@ -143,9 +145,17 @@ impl Segment {
         (goal > done && (goal - done >= ahead_bytes / 2 || goal == self.region.len())).then_some(done..goal)
     }
 
+    /// Whether the claims have used up half of what was populated last.
+    pub(crate) fn wants_prefault(&self) -> bool {
+        let mark = self.prefault_mark.load(Ordering::Relaxed);
+        mark < self.region.len() && self.region.claimed() >= mark
+    }
+
     /// Touches the pages of `range`.
     pub(super) fn prefault(&self, range: Range<u64>) {
         let end = range.end;
+        let mark = if end == self.region.len() { end } else { range.start.midpoint(end) };
+        self.prefault_mark.store(mark, Ordering::Relaxed);
         self.region.prefault(range);
         self.prefaulted_to.fetch_max(end, Ordering::Relaxed);
     }

@@ -1,3 +1,5 @@
+//! Jobs carried out on real tables, against a sorted map.
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,12 +11,13 @@ use crate::base::{EntryMeta, FileId};
 use crate::compaction::picker::{PickerOptions, Situation, pick};
 use crate::compaction::testing::{Row, VecCursor, sort};
 use crate::io::Fs;
-use crate::io::os::OsFs;
+use crate::io::sim::SimFs;
 use crate::table::{Cache, TableOptions};
+
+const DIR: &str = "/db";
 
 /// A store without a log: flushes, compactions, and the writes that they must not lose.
 struct Mini {
-    dir: tempfile::TempDir,
     fs: Arc<dyn Fs>,
     cache: Arc<Cache>,
     ids: AtomicU64,
@@ -28,15 +31,16 @@ struct Mini {
 impl Mini {
     fn new() -> Self {
         let options = PickerOptions {
-            base_level_bytes: 6000,
-            target_table_bytes: 1500,
+            base_level_bytes: 1500,
+            target_table_bytes: 600,
             compaction_bytes_max: 20_000,
             ..PickerOptions::default()
         };
+        let fs: Arc<dyn Fs> = Arc::new(SimFs::new());
+        fs.create_dir_all(Path::new(DIR)).unwrap();
         let readers = Readers { snapshots: vec![], now_ms: 100, keyspaces: LiveKeyspaces::default() };
         Self {
-            dir: tempfile::tempdir().unwrap(),
-            fs: Arc::new(OsFs::default()),
+            fs,
             cache: Cache::new(1 << 20),
             ids: AtomicU64::new(1),
             version: Version::default(),
@@ -52,7 +56,7 @@ impl Mini {
         let options = TableOptions { block_bytes: 256, ..TableOptions::default() };
         body(&Output {
             fs: &self.fs,
-            dir: self.dir.path(),
+            dir: Path::new(DIR),
             options,
             target_table_bytes: self.options.target_table_bytes,
             now_ms: self.readers.now_ms,
@@ -67,7 +71,7 @@ impl Mini {
         }
         let open = |meta: &TableMeta| {
             let (fs, cache) = (Arc::clone(&self.fs), Arc::clone(&self.cache));
-            Arc::new(Table::open(fs, self.dir.path(), meta.clone(), cache))
+            Arc::new(Table::open(fs, Path::new(DIR), meta.clone(), cache))
         };
         self.version = self.version.apply(edit, open).unwrap();
     }
@@ -137,7 +141,7 @@ impl Mini {
             let live: Vec<_> = live.collect();
             assert_eq!(self.scan(at), live, "scan at {at}");
         }
-        let files = self.fs.list(self.dir.path()).unwrap().len();
+        let files = self.fs.list(Path::new(DIR)).unwrap().len();
         assert_eq!(files, self.version.tables().count(), "no file is left over");
     }
 
@@ -203,7 +207,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
     fn flushes_and_compactions_change_nothing_that_a_reader_sees(
@@ -276,7 +280,7 @@ fn parts_write_what_one_pass_writes() {
             let written = mini.with_output(|output| job.run_part(&range, output).unwrap().unwrap());
             for meta in written.tables {
                 let (fs, cache) = (Arc::clone(&mini.fs), Arc::clone(&mini.cache));
-                let table = Arc::new(Table::open(fs, mini.dir.path(), meta, cache));
+                let table = Arc::new(Table::open(fs, Path::new(DIR), meta, cache));
                 table.delete_on_drop();
                 let mut cursor = table.cursor(false);
                 cursor.seek_to_first().unwrap();

@@ -1,3 +1,5 @@
+//! Where runs are cut, and what is left of one that fails.
+
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -5,22 +7,25 @@ use super::*;
 use crate::base::Error;
 use crate::compaction::testing::{Row, VecCursor};
 use crate::compaction::visible;
-use crate::io::os::OsFs;
+use crate::io::sim::SimFs;
 use crate::version::{LiveKeyspaces, testing};
 
+const DIR: &str = "/db";
+
 struct Place {
-    dir: tempfile::TempDir,
     fs: Arc<dyn Fs>,
     ids: AtomicU64,
 }
 
 impl Place {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), fs: Arc::new(OsFs::default()), ids: AtomicU64::new(1) }
+        let fs: Arc<dyn Fs> = Arc::new(SimFs::new());
+        fs.create_dir_all(Path::new(DIR)).unwrap();
+        Self { fs, ids: AtomicU64::new(1) }
     }
 
     fn files(&self) -> usize {
-        self.fs.list(self.dir.path()).unwrap().len()
+        self.fs.list(Path::new(DIR)).unwrap().len()
     }
 
     fn write(
@@ -35,7 +40,7 @@ impl Place {
         let next_id = || FileId(self.ids.fetch_add(1, Ordering::Relaxed));
         let output = Output {
             fs: &self.fs,
-            dir: self.dir.path(),
+            dir: Path::new(DIR),
             options,
             target_table_bytes,
             now_ms: 1,

@@ -74,7 +74,7 @@ impl Picker<'_> {
             bytes += next.bytes();
             end += 1;
         }
-        if end - start < self.options.l0_runs {
+        if end - start < self.options.l0_runs.max(2) {
             return None;
         }
         let ordinal = runs[start].ordinal();

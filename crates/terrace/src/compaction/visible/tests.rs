@@ -1,3 +1,5 @@
+//! The retention rule against a reader at every snapshot.
+
 use proptest::prelude::*;
 
 use super::*;

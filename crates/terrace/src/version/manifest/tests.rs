@@ -1,15 +1,34 @@
-use std::fs;
+//! The manifest across reopening, tearing and damage.
 
 use super::*;
 use crate::base::KeyspaceId;
 use crate::io::fault::{Fault, FaultFs, FaultOp, FaultRule};
-use crate::io::os::OsFs;
 use crate::io::sim::{CrashPolicy, PowerLoss, SimFs};
 use crate::version::edit::Placed;
 use crate::version::testing::meta;
 
-fn os() -> Arc<dyn Fs> {
-    Arc::new(OsFs::default())
+const DIR: &str = "/db";
+
+fn new_disk() -> SimFs {
+    let disk = SimFs::new();
+    disk.create_dir_all(Path::new(DIR)).unwrap();
+    disk
+}
+
+fn shared(disk: &SimFs) -> Arc<dyn Fs> {
+    Arc::new(disk.clone())
+}
+
+fn create(disk: &SimFs) -> Manifest {
+    Manifest::create(shared(disk), Path::new(DIR), State::default()).unwrap()
+}
+
+fn recover(disk: &SimFs) -> Result<(Manifest, State)> {
+    Manifest::recover(shared(disk), Path::new(DIR))
+}
+
+fn read(disk: &SimFs) -> Result<State> {
+    Manifest::read(disk, Path::new(DIR)).map(|(_, state)| state)
 }
 
 fn flush(id: u64) -> Edit {
@@ -30,45 +49,41 @@ fn compact(from: u64, to: u64) -> Edit {
 }
 
 /// A store with three edits: the path of its manifest, and its state.
-fn example(dir: &Path) -> (PathBuf, State) {
-    let mut manifest = Manifest::create(os(), dir, State::default()).unwrap();
+fn example(disk: &SimFs) -> (PathBuf, State) {
+    let mut manifest = create(disk);
     for edit in [flush(1), flush(2), compact(1, 3)] {
         manifest.append(&edit).unwrap();
     }
-    let path = dir.join(names::manifest(manifest.id()));
-    assert_eq!(fs::metadata(&path).unwrap().len(), manifest.file_bytes());
+    let path = Path::new(DIR).join(names::manifest(manifest.id()));
+    assert_eq!(disk.read_all(&path).unwrap().len() as u64, manifest.file_bytes());
     (path, manifest.state().clone())
-}
-
-fn read(dir: &Path) -> Result<State> {
-    Manifest::read(&OsFs::default(), dir).map(|(_, state)| state)
 }
 
 #[test]
 fn what_was_appended_is_recovered_again_and_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let (_, expected) = example(dir.path());
+    let disk = new_disk();
+    let (_, expected) = example(&disk);
     assert_eq!(expected.tables.keys().map(|id| id.0).collect::<Vec<_>>(), [2, 3]);
     for round in 2..5 {
-        let (manifest, state) = Manifest::recover(os(), dir.path()).unwrap();
+        let (manifest, state) = recover(&disk).unwrap();
         assert_eq!((&state, manifest.id()), (&expected, FileId(round)));
     }
-    let (mut manifest, mut state) = Manifest::recover(os(), dir.path()).unwrap();
+    let (mut manifest, mut state) = recover(&disk).unwrap();
     manifest.append(&flush(9)).unwrap();
     state.apply(&flush(9)).unwrap();
-    assert_eq!(read(dir.path()).unwrap(), state);
+    assert_eq!(read(&disk).unwrap(), state);
 }
 
 #[test]
 fn a_torn_last_edit_is_dropped_at_every_length() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut manifest = Manifest::create(os(), dir.path(), State::default()).unwrap();
+    let disk = new_disk();
+    let mut manifest = create(&disk);
     manifest.append(&flush(1)).unwrap();
     let before = (manifest.file_bytes(), manifest.state().clone());
     manifest.append(&flush(2)).unwrap();
     let after = manifest.state().clone();
-    let path = dir.path().join(names::manifest(manifest.id()));
-    let bytes = fs::read(&path).unwrap();
+    let path = Path::new(DIR).join(names::manifest(manifest.id()));
+    let bytes = disk.read_all(&path).unwrap();
     let mut seen_both = (0, 0);
     for cut in before.0 as usize..=bytes.len() {
         for zeroed_tail in [false, true] {
@@ -76,8 +91,8 @@ fn a_torn_last_edit_is_dropped_at_every_length() {
             if zeroed_tail {
                 torn.resize(bytes.len(), 0);
             }
-            fs::write(&path, &torn).unwrap();
-            match read(dir.path()).unwrap() {
+            disk.overwrite(&path, &torn).unwrap();
+            match read(&disk).unwrap() {
                 state if state == before.1 => seen_both.0 += 1,
                 state if state == after => seen_both.1 += 1,
                 state => panic!("neither before nor after: {state:?}"),
@@ -89,53 +104,53 @@ fn a_torn_last_edit_is_dropped_at_every_length() {
 
 #[test]
 fn no_flipped_bit_goes_unnoticed_or_changes_the_state() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, expected) = example(dir.path());
+    let disk = new_disk();
+    let (path, expected) = example(&disk);
     let mut errors = 0;
-    for path in [path, dir.path().join(names::CURRENT)] {
-        let bytes = fs::read(&path).unwrap();
+    for path in [path, Path::new(DIR).join(names::CURRENT)] {
+        let bytes = disk.read_all(&path).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut damaged = bytes.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            fs::write(&path, &damaged).unwrap();
-            match read(dir.path()) {
+            disk.overwrite(&path, &damaged).unwrap();
+            match read(&disk) {
                 Ok(state) => assert_eq!(state, expected, "bit {bit} of {}", path.display()),
                 Err(Error::Corruption { .. }) => errors += 1,
                 Err(error) => panic!("bit {bit} of {}: {error}", path.display()),
             }
         }
-        fs::write(&path, &bytes).unwrap();
+        disk.overwrite(&path, &bytes).unwrap();
     }
     assert!(errors > 2000, "{errors}");
 }
 
 #[test]
 fn a_cut_into_the_durable_part_is_corruption_or_an_older_acknowledged_state() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut manifest = Manifest::create(os(), dir.path(), State::default()).unwrap();
+    let disk = new_disk();
+    let mut manifest = create(&disk);
     let snapshot = manifest.file_bytes();
     manifest.append(&flush(1)).unwrap();
-    let path = dir.path().join(names::manifest(manifest.id()));
-    let bytes = fs::read(&path).unwrap();
+    let path = Path::new(DIR).join(names::manifest(manifest.id()));
+    let bytes = disk.read_all(&path).unwrap();
     // Without the settled record behind the snapshot there may be less; never without the snapshot itself.
     let settled = 13;
     for cut in 0..snapshot as usize - settled {
-        fs::write(&path, &bytes[..cut]).unwrap();
-        assert!(matches!(read(dir.path()), Err(Error::Corruption { .. })), "cut at {cut}");
+        disk.overwrite(&path, &bytes[..cut]).unwrap();
+        assert!(matches!(read(&disk), Err(Error::Corruption { .. })), "cut at {cut}");
     }
 }
 
 #[test]
 fn another_format_version_is_refused_by_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, _) = example(dir.path());
+    let disk = new_disk();
+    let (path, _) = example(&disk);
     let mut record = vec![HEADER];
     record.extend_from_slice(MAGIC);
     record.extend_from_slice(&7u32.to_le_bytes());
-    fs::remove_file(&path).unwrap();
-    let file = OsFs::default().create(&path).unwrap();
+    disk.remove(&path).unwrap();
+    let file = disk.create(&path).unwrap();
     RecordWriter::new(file, &path, FileId(1), 0).append(&record).unwrap();
-    match read(dir.path()) {
+    match read(&disk) {
         Err(Error::UnsupportedVersion { found: 7, supported: FORMAT_VERSION, .. }) => {}
         other => panic!("{other:?}"),
     }
@@ -143,8 +158,8 @@ fn another_format_version_is_refused_by_name() {
 
 #[test]
 fn a_grown_manifest_is_rewritten_and_the_old_one_removed() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut manifest = Manifest::create(os(), dir.path(), State::default()).unwrap();
+    let disk = new_disk();
+    let mut manifest = create(&disk);
     for id in 1..45 {
         let mut edit = flush(id);
         edit.added[0].meta.largest = vec![b'z'; 4000];
@@ -155,37 +170,131 @@ fn a_grown_manifest_is_rewritten_and_the_old_one_removed() {
         assert!(manifest.file_bytes() < REWRITE_BYTES_MIN + 5000);
     }
     assert!(manifest.id() > FileId(1));
-    let manifests = OsFs::default().list(dir.path()).unwrap();
+    let manifests = disk.list(Path::new(DIR)).unwrap();
     assert_eq!(manifests.iter().filter(|name| names::parse_manifest(name).is_some()).count(), 1);
-    assert_eq!(read(dir.path()).unwrap(), *manifest.state());
+    assert_eq!(read(&disk).unwrap(), *manifest.state());
 }
 
 #[test]
 fn a_directory_without_current_is_not_taken_for_a_store() {
-    let dir = tempfile::tempdir().unwrap();
-    let found = || current::probe(&OsFs::default(), dir.path());
+    let disk = new_disk();
+    let found = || current::probe(&disk, Path::new(DIR));
     assert_eq!(found().unwrap(), Presence::Nothing);
-    fs::write(dir.path().join("LOCK"), "1").unwrap();
-    fs::write(dir.path().join("CURRENT.tmp"), "MANI").unwrap();
-    fs::write(dir.path().join("MANIFEST-000001"), "half").unwrap();
+    disk.overwrite(Path::new(DIR).join("LOCK"), "1".as_bytes()).unwrap();
+    disk.overwrite(Path::new(DIR).join("CURRENT.tmp"), "MANI".as_bytes()).unwrap();
+    disk.overwrite(Path::new(DIR).join("MANIFEST-000001"), "half".as_bytes()).unwrap();
     assert_eq!(found().unwrap(), Presence::Nothing, "an interrupted creation");
-    let (_, state) = example(dir.path());
+    let (_, state) = example(&disk);
     assert_eq!(found().unwrap(), Presence::Store(FileId(1)));
-    assert_eq!(read(dir.path()).unwrap(), state);
-    fs::write(dir.path().join("000001.tbl"), "").unwrap();
-    fs::remove_file(dir.path().join("CURRENT")).unwrap();
+    assert_eq!(read(&disk).unwrap(), state);
+    disk.overwrite(Path::new(DIR).join("000001.tbl"), "".as_bytes()).unwrap();
+    disk.remove(&Path::new(DIR).join("CURRENT")).unwrap();
     assert!(matches!(found(), Err(Error::NotAStore { .. })));
-    assert!(matches!(Manifest::recover(os(), dir.path()), Err(Error::NotAStore { .. })));
+    assert!(matches!(recover(&disk), Err(Error::NotAStore { .. })));
 }
 
 #[test]
 fn an_edit_that_contradicts_the_state_is_refused_and_not_written() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut manifest = Manifest::create(os(), dir.path(), State::default()).unwrap();
+    let disk = new_disk();
+    let mut manifest = create(&disk);
     manifest.append(&flush(1)).unwrap();
     assert!(matches!(manifest.append(&flush(1)), Err(Error::InvalidInput(_))));
     manifest.append(&flush(2)).unwrap();
-    assert_eq!(read(dir.path()).unwrap(), *manifest.state());
+    assert_eq!(read(&disk).unwrap(), *manifest.state());
+}
+
+/// Edits that make the manifest grow beyond its limit and be rewritten.
+fn long_edits() -> Vec<Edit> {
+    let edit = |id| {
+        let mut edit = flush(id);
+        edit.added[0].meta.largest = vec![b'z'; 8000];
+        edit.removed = if id > 1 { vec![(0, FileId(id - 1))] } else { vec![] };
+        edit
+    };
+    (1..14).map(edit).collect()
+}
+
+/// Creates a store and appends until the disk stops. The acknowledged state, if there is one, and the one that
+/// was about to be.
+fn live(disk: &SimFs) -> (Option<State>, State) {
+    let mut attempted = State::default();
+    let Ok(mut manifest) = Manifest::create(shared(disk), Path::new(DIR), attempted.clone()) else {
+        return (None, attempted);
+    };
+    let mut acknowledged = attempted.clone();
+    for edit in long_edits() {
+        attempted.apply(&edit).unwrap();
+        if manifest.append(&edit).is_err() {
+            break;
+        }
+        acknowledged = attempted.clone();
+    }
+    (Some(acknowledged), attempted)
+}
+
+#[test]
+fn a_crash_at_any_operation_loses_nothing_acknowledged() {
+    let whole = new_disk();
+    let before = whole.operations();
+    live(&whole);
+    assert!(whole.read_all("/db/MANIFEST-000002").is_ok(), "the workload rewrites the manifest");
+    for stop in before..=whole.operations() {
+        let disk = new_disk();
+        disk.stop_at(stop);
+        let (acknowledged, attempted) = live(&disk);
+        for policy in CrashPolicy::ALL {
+            for seed in 0..32 {
+                let disk = disk.crash(policy, seed);
+                let place = format!("stopped at {stop}, {policy:?}, seed {seed}");
+                match current::probe(&disk, Path::new(DIR)) {
+                    Ok(Presence::Nothing) => assert!(acknowledged.is_none(), "{place}"),
+                    Ok(Presence::Store(_)) => {
+                        let state = read(&disk).unwrap_or_else(|error| panic!("{place}: {error}"));
+                        let right = Some(&state) == acknowledged.as_ref() || state == attempted;
+                        assert!(right, "{place}: {state:?}");
+                        assert_eq!(recover(&disk).unwrap().1, state, "{place}");
+                        let disk = disk.crash(CrashPolicy::ALL[1], 0);
+                        assert_eq!(recover(&disk).unwrap().1, state, "{place}, again");
+                    }
+                    Err(error) => panic!("{place}: {error}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_the_edit_and_later_ones_succeed() {
+    let disk = new_disk();
+    let faults = FaultFs::over_sim(&disk);
+    let mut manifest = Manifest::create(Arc::new(faults.clone()), Path::new(DIR), State::default()).unwrap();
+    manifest.append(&flush(1)).unwrap();
+    let before = manifest.state().clone();
+    faults.add(FaultRule::new(FaultOp::Write, Fault::Enospc).on("MANIFEST"));
+    assert!(matches!(manifest.append(&flush(2)), Err(Error::Full { .. })));
+    assert_eq!((manifest.state(), &read(&disk).unwrap()), (&before, &before));
+    faults.add(FaultRule::new(FaultOp::Write, Fault::Enospc).on("MANIFEST"));
+    assert!(matches!(manifest.append(&flush(2)), Err(Error::Full { .. })), "no room for a new file either");
+    assert_eq!(read(&disk).unwrap(), before);
+    manifest.append(&flush(3)).unwrap();
+    assert_eq!(read(&disk).unwrap(), *manifest.state());
+    assert_eq!(manifest.id(), FileId(2), "the torn file was left");
+}
+
+#[test]
+fn a_failed_sync_poisons_and_opening_again_heals() {
+    let disk = new_disk();
+    let faults = FaultFs::over_sim(&disk);
+    let mut manifest = Manifest::create(Arc::new(faults.clone()), Path::new(DIR), State::default()).unwrap();
+    manifest.append(&flush(1)).unwrap();
+    let before = manifest.state().clone();
+    faults.add(FaultRule::new(FaultOp::Sync, Fault::FailedSync));
+    assert!(matches!(manifest.append(&flush(2)), Err(Error::Io { .. })));
+    assert!(matches!(manifest.append(&flush(3)), Err(Error::Poisoned { .. })));
+    let disk = disk.crash(CrashPolicy::ALL[1], 0);
+    let (mut manifest, state) = recover(&disk).unwrap();
+    assert_eq!(state, before);
+    manifest.append(&flush(2)).unwrap();
 }
 
 /// The fault tests found that a failed write behind a durable edit poisoned the manifest without a word: the
@@ -206,18 +315,4 @@ fn a_failed_mark_behind_a_durable_edit_only_begins_a_new_file() {
         let left = sim.crash(CrashPolicy::PowerLoss(PowerLoss::LoseUnsynced), 0);
         assert_eq!(Manifest::read(&left, dir).unwrap(), (FileId(2), manifest.state().clone()));
     }
-}
-
-/// The crash explorer found a store that did not open: the rename of `CURRENT` had survived a power loss that
-/// took the name of the manifest it leads to, because one sync of the directory covered both.
-#[test]
-fn a_manifest_has_its_name_before_current_leads_to_it() {
-    let dir = Path::new("/");
-    let sim = SimFs::new();
-    sim.log_operations(true);
-    drop(Manifest::create(Arc::new(sim.clone()), dir, State::default()).unwrap());
-    let log = sim.operation_log();
-    let rename = log.iter().position(|line| line.contains("rename")).unwrap();
-    let create = log.iter().position(|line| line.contains("create /MANIFEST")).unwrap();
-    assert!(log[create..rename].iter().any(|line| line.ends_with("sync dir /")), "{log:?}");
 }

@@ -1,4 +1,7 @@
+//! The run cursor against the sorted rows of all its tables.
+
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use proptest::prelude::*;
 
@@ -7,12 +10,12 @@ use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::{EntryMeta, FileId};
 use crate::io::Fs;
-use crate::io::os::OsFs;
+use crate::io::sim::SimFs;
 use crate::table::{Cache, TableOptions, TableWriter};
 
 /// Writes each group of keys as a table; key `k` has the versions 2 and 1.
-fn run_of(dir: &std::path::Path, groups: &[Vec<String>]) -> Arc<Run> {
-    let fs: Arc<dyn Fs> = Arc::new(OsFs::default());
+fn run_of(groups: &[Vec<String>]) -> Arc<Run> {
+    let (fs, dir): (Arc<dyn Fs>, _) = (Arc::new(SimFs::new()), Path::new("/"));
     let cache = Cache::new(1 << 20);
     let options = TableOptions { block_bytes: 64, ..TableOptions::default() };
     let mut tables = Vec::new();
@@ -34,7 +37,7 @@ fn position(cursor: &RunCursor) -> Option<(Vec<u8>, Seqno)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn tables_read_as_one_sequence_in_both_directions(
@@ -44,8 +47,7 @@ proptest! {
     ) {
         let keys: Vec<String> = keys.into_iter().collect();
         let groups: Vec<_> = keys.chunks(per_table).map(<[String]>::to_vec).collect();
-        let dir = tempfile::tempdir().unwrap();
-        let run = run_of(dir.path(), &groups);
+        let run = run_of(&groups);
         let model: Vec<(Vec<u8>, Seqno)> =
             keys.iter().flat_map(|k| [2, 1].map(|s| (k.clone().into_bytes(), s))).collect();
         let mut cursor = RunCursor::new(Arc::clone(&run), 0..groups.len(), true);
@@ -89,9 +91,8 @@ proptest! {
 
 #[test]
 fn a_hint_leaves_out_tables_but_no_key_of_its_range() {
-    let dir = tempfile::tempdir().unwrap();
     let groups = [["a", "b"], ["d", "e"], ["g", "h"]].map(|g| g.map(String::from).to_vec());
-    let run = run_of(dir.path(), &groups);
+    let run = run_of(&groups);
     let version = Version::new(run.tables().iter().map(|t| (0, 7, Arc::clone(t)))).unwrap();
     let keys = |lower: &str, upper: Option<&str>| {
         let mut all = Vec::new();

@@ -1,0 +1,64 @@
+//! The model: what a store should hold, as plain maps.
+
+use std::collections::BTreeMap;
+
+/// One entry.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cell {
+    /// The value.
+    pub value: Vec<u8>,
+    /// The caller's tag.
+    pub tag: u8,
+    /// Expiry in milliseconds since the epoch; 0 for none.
+    pub expires_at_ms: u64,
+}
+
+/// The entries of one keyspace.
+pub type Cells = BTreeMap<Vec<u8>, Cell>;
+
+/// A whole store.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Model {
+    /// Keyspaces by name.
+    pub keyspaces: BTreeMap<String, Cells>,
+}
+
+impl Model {
+    /// A new store: one keyspace, empty.
+    pub fn new() -> Self {
+        Self { keyspaces: BTreeMap::from([("default".to_string(), Cells::new())]) }
+    }
+
+    /// The live entry of a key.
+    pub fn get(&self, keyspace: &str, key: &[u8], now_ms: u64) -> Option<&Cell> {
+        self.keyspaces.get(keyspace)?.get(key).filter(|cell| is_live(cell, now_ms))
+    }
+
+    /// Stores an entry, or removes it if `cell` is `None`.
+    pub fn set(&mut self, keyspace: &str, key: &[u8], cell: Option<Cell>) {
+        let Some(cells) = self.keyspaces.get_mut(keyspace) else { return };
+        match cell {
+            Some(cell) => cells.insert(key.to_vec(), cell),
+            None => cells.remove(key),
+        };
+    }
+
+    /// The live entries of a keyspace with keys in `low..high`, in order.
+    pub fn range(
+        &self,
+        keyspace: &str,
+        low: &[u8],
+        high: Option<&[u8]>,
+        now_ms: u64,
+    ) -> Vec<(Vec<u8>, Cell)> {
+        let Some(cells) = self.keyspaces.get(keyspace) else { return Vec::new() };
+        let inside =
+            cells.range(low.to_vec()..).take_while(|(key, _)| high.is_none_or(|high| &key[..] < high));
+        inside.filter(|(_, cell)| is_live(cell, now_ms)).map(|(k, c)| (k.clone(), c.clone())).collect()
+    }
+}
+
+/// Whether a reader at `now_ms` sees the entry.
+pub fn is_live(cell: &Cell, now_ms: u64) -> bool {
+    cell.expires_at_ms == 0 || cell.expires_at_ms > now_ms
+}

@@ -1,0 +1,197 @@
+//! `Batch`: writes that are applied together or not at all, and the limits on what is written.
+
+use std::sync::Arc;
+
+use super::handle::Handle;
+use super::keyspace::Keyspace;
+use super::options::Durability;
+use super::types::{Stamp, WriteOptions};
+use super::write::Commit;
+use crate::base::key::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::base::{EntryMeta, Error, Result};
+
+/// The most entries in one batch.
+pub const MAX_BATCH_ENTRIES: u32 = 1 << 20;
+/// The most bytes in one batch, as laid out in the log: 1 GiB.
+pub const MAX_BATCH_BYTES: usize = 1 << 30;
+
+/// Writes that are applied together or not at all.
+///
+/// Collect writes, then [`Batch::commit`]. A mistake in any of them (an empty key, say) is reported by the
+/// commit, which then changes nothing.
+///
+/// ```
+/// # fn main() -> terrace::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let db = terrace::Db::open(dir.path())?;
+/// let mut batch = db.batch();
+/// batch.put("from", "90").put("to", "110");
+/// batch.commit()?;
+/// # db.close()
+/// # }
+/// ```
+#[must_use = "a batch does nothing until it is committed"]
+pub struct Batch {
+    handle: Arc<Handle>,
+    body: Vec<u8>,
+    count: u32,
+    reads: Vec<(Vec<u8>, Stamp)>,
+    durability: Option<Durability>,
+    error: Option<Error>,
+}
+
+impl std::fmt::Debug for Batch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Batch")
+            .field("len", &self.count)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Batch {
+    pub(super) fn new(handle: &Arc<Handle>) -> Self {
+        let handle = Arc::clone(handle);
+        Self { handle, body: Vec::new(), count: 0, reads: Vec::new(), durability: None, error: None }
+    }
+
+    /// Adds a put to the default keyspace.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
+        let keyspace = self.handle.default_keyspace();
+        self.put_in(&keyspace, key, value, WriteOptions::new())
+    }
+
+    /// Adds a delete to the default keyspace.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) -> &mut Self {
+        let keyspace = self.handle.default_keyspace();
+        self.delete_in(&keyspace, key)
+    }
+
+    /// Adds a put to a keyspace, with expiry and tag. A durability raises that of the whole batch.
+    pub fn put_in(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        options: WriteOptions,
+    ) -> &mut Self {
+        let value = value.as_ref();
+        let meta = check_value(value).and_then(|()| self.handle.entry_meta(&options));
+        if let Some(raised) = options.durability {
+            let now = self.durability.map_or(0, Durability::rank);
+            self.durability = if raised.rank() > now { Some(raised) } else { self.durability };
+        }
+        self.add(keyspace, key.as_ref(), meta, value)
+    }
+
+    /// Adds a delete to a keyspace.
+    pub fn delete_in(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> &mut Self {
+        self.add(keyspace, key.as_ref(), Ok(EntryMeta::DELETE), &[])
+    }
+
+    fn add(&mut self, keyspace: &Keyspace, key: &[u8], meta: Result<EntryMeta>, value: &[u8]) -> &mut Self {
+        if self.error.is_some() {
+            return self;
+        }
+        let added = self
+            .check_keyspace(keyspace)
+            .and(meta)
+            .and_then(|meta| self.check_room(key, value).map(|()| meta))
+            .and_then(|meta| keyspace.push_entry(&mut self.body, key, meta, value));
+        match added {
+            Ok(()) => self.count += 1,
+            Err(error) => self.error = Some(error),
+        }
+        self
+    }
+
+    fn check_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
+        if Arc::ptr_eq(&self.handle.core, &keyspace.handle.core) {
+            return Ok(());
+        }
+        Err(Error::invalid(format!("keyspace {:?} belongs to another store than the batch", keyspace.name())))
+    }
+
+    fn check_room(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        if self.count >= MAX_BATCH_ENTRIES {
+            return Err(Error::invalid(format!("a batch takes {MAX_BATCH_ENTRIES} entries at most")));
+        }
+        if self.body.len() + key.len() + value.len() + 32 > MAX_BATCH_BYTES {
+            return Err(Error::invalid(format!("a batch takes {MAX_BATCH_BYTES} bytes at most")));
+        }
+        Ok(())
+    }
+
+    /// Makes the commit depend on `key` not having changed since [`Keyspace::read`] gave this stamp;
+    /// otherwise it fails with [`Error::Conflict`] and changes nothing.
+    pub fn expect_in(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, stamp: Stamp) -> &mut Self {
+        match self.check_keyspace(keyspace).and_then(|()| keyspace.internal_key(key.as_ref())) {
+            Ok(key) => self.reads.push((key, stamp)),
+            Err(error) => self.error = self.error.take().or(Some(error)),
+        }
+        self
+    }
+
+    /// The number of writes.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there is nothing to write.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The size of the writes in bytes, as laid out in the log.
+    pub fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    /// Applies all of it, or nothing; returns the sequence number of the last write (for
+    /// [`crate::Db::when_durable`]).
+    pub fn commit(self) -> Result<u64> {
+        if let Some(error) = self.error {
+            return Err(error);
+        }
+        self.handle.core.write_batch(&Commit {
+            body: &self.body,
+            count: self.count,
+            reads: &self.reads,
+            durability: self.handle.raised(self.durability),
+        })
+    }
+
+    /// As [`Batch::commit`]; the whole of it survives at least what `durability` says.
+    pub fn commit_with(mut self, durability: Durability) -> Result<u64> {
+        if durability.rank() > self.durability.map_or(0, Durability::rank) {
+            self.durability = Some(durability);
+        }
+        self.commit()
+    }
+}
+
+/// Checks a user key against its limits.
+#[inline]
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() || key.len() > MAX_KEY_BYTES {
+        return Err(bad_key(key.len()));
+    }
+    Ok(())
+}
+
+#[cold]
+fn bad_key(found: usize) -> Error {
+    Error::invalid(format!("a key takes 1 to {MAX_KEY_BYTES} bytes; this one has {found}"))
+}
+
+/// Checks a value against its limit.
+#[inline]
+pub(super) fn check_value(value: &[u8]) -> Result<()> {
+    if value.len() > MAX_VALUE_BYTES {
+        let found = value.len();
+        return Err(Error::invalid(format!(
+            "a value takes {MAX_VALUE_BYTES} bytes at most; this one has {found}"
+        )));
+    }
+    Ok(())
+}

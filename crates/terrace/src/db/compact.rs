@@ -1,0 +1,294 @@
+//! Compaction, as the store sees it: who runs what, beside what, and how the outcome is installed.
+//!
+//! The picker decides (a pure function), the executor reads and writes; here a choice is marked busy so that
+//! nobody picks the same tables, then run, made durable by one edit, and unmarked. Compactions of disjoint
+//! ranges and of different levels run side by side, one per thread.
+
+use std::ops::Bound;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::core::Core;
+use super::keyspaces::KeyspaceState;
+use crate::base::key::{prefix_successor, push_prefix};
+use crate::base::{Error, Result};
+use crate::compaction::executor::{CompactionStats, Job, KeyRange, Readers};
+use crate::compaction::output::{NextId, Output, YieldPoint, discard};
+use crate::compaction::picker::{
+    Choice, Locks, PickerOptions, Situation, pending_compaction_bytes, pick, pick_range,
+};
+use crate::version::{Edit, Version};
+
+/// A compaction lets a flush go first for at most this long at a time.
+const YIELD: Duration = Duration::from_millis(20);
+const YIELD_STEP: Duration = Duration::from_millis(1);
+/// A part of a compaction has at least this much to read, or it is not worth a thread.
+const MIN_PART_BYTES: u64 = 16 << 20;
+/// The base level, in write buffers: it is rewritten whenever level 0 goes down, so it should not be much
+/// larger than what comes down.
+const BASE_LEVEL_BUFFERS: u64 = 8;
+
+#[derive(Default)]
+struct State {
+    busy: Vec<Locks>,
+    /// Manual compactions that want the tree for themselves.
+    manual: usize,
+}
+
+/// What is being compacted.
+#[derive(Default)]
+pub(super) struct Compactions {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Compactions {
+    /// How many run now.
+    pub(super) fn running(&self) -> usize {
+        self.state.lock().busy.len()
+    }
+
+    fn finish(&self, locks: &Locks) {
+        self.state.lock().busy.retain(|held| held != locks);
+        self.changed.notify_all();
+    }
+
+    /// Keeps background compactions from starting and waits for the running ones.
+    fn pause(&self) -> Paused<'_> {
+        let mut state = self.state.lock();
+        state.manual += 1;
+        while !state.busy.is_empty() {
+            self.changed.wait(&mut state);
+        }
+        Paused(self)
+    }
+}
+
+/// Lets background compactions start again when dropped.
+struct Paused<'a>(&'a Compactions);
+
+impl Drop for Paused<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().manual -= 1;
+    }
+}
+
+impl Core {
+    /// Runs what the picker chooses next; `false` if there is nothing to do.
+    pub(super) fn compact_once(&self) -> Result<bool> {
+        self.poison.check()?;
+        let Some(choice) = self.pick_next() else { return Ok(false) };
+        self.work.compacting(); // There may be more to do beside it.
+        let locks = choice.locks.clone();
+        let outcome = self.carry_out(choice);
+        self.compactions.finish(&locks);
+        self.work.compacting();
+        outcome.map(|()| true)
+    }
+
+    fn pick_next(&self) -> Option<Choice> {
+        let mut state = self.compactions.state.lock();
+        if state.manual > 0 {
+            return None;
+        }
+        let choice = self.with_situation(&state.busy, |version, options, at| pick(version, options, at))?;
+        state.busy.push(choice.locks.clone());
+        Some(choice)
+    }
+
+    fn with_situation<T>(
+        &self,
+        busy: &[Locks],
+        ask: impl FnOnce(&Version, &PickerOptions, &Situation<'_>) -> T,
+    ) -> T {
+        let newest_seqno = self.last_seqno();
+        let keyspaces = self.manifest.lock().state().live_keyspaces();
+        let situation = Situation {
+            now_ms: self.clock.now_ms(),
+            oldest_snapshot: self.snapshots.seqnos().first().copied().unwrap_or(newest_seqno),
+            newest_seqno,
+            keyspaces: &keyspaces,
+            busy,
+        };
+        let version = Arc::clone(&self.current.load().version);
+        ask(&version, &self.picker_options(), &situation)
+    }
+
+    pub(super) fn picker_options(&self) -> PickerOptions {
+        PickerOptions {
+            l0_runs: self.options.l0_runs,
+            level_ratio: u64::from(self.options.level_ratio),
+            base_level_bytes: self.options.effective_write_buffer() * BASE_LEVEL_BUFFERS,
+            target_table_bytes: self.options.table_bytes,
+            ..PickerOptions::default()
+        }
+    }
+
+    /// An estimate of the bytes that compaction still has to move.
+    pub(super) fn pending_compaction_bytes(&self, version: &Version) -> u64 {
+        pending_compaction_bytes(version, &self.picker_options())
+    }
+
+    /// Who reads what a flush or compaction is about to rewrite. To be asked once its inputs are fixed, not
+    /// earlier: a snapshot that is missing here must be newer than all of them.
+    pub(super) fn readers(&self) -> Readers {
+        let keyspaces = self.manifest.lock().state().live_keyspaces();
+        Readers { snapshots: self.snapshots.seqnos(), now_ms: self.clock.now_ms(), keyspaces }
+    }
+
+    /// Reads and writes what the choice says, and installs the outcome.
+    fn carry_out(&self, choice: Choice) -> Result<()> {
+        let level = choice.output_level;
+        let from_level0 = choice.tables().filter(|(from, _)| *from == 0 && level > 0);
+        let drained = from_level0.map(|(_, table)| table.meta().raw_bytes).sum();
+        let version = Arc::clone(&self.current.load().version);
+        let job = Job::new(&version, choice, self.readers());
+        let cancel = || self.yield_point();
+        let new_id = || self.new_file_id();
+        let output = self.output(level, &new_id, &cancel);
+        let Some((edit, stats)) = self.run_parts(&job, &output)? else { return Ok(()) };
+        self.commit_edit(edit, None)?;
+        self.counters.compacted(level, stats.bytes_in, stats.bytes_out);
+        if drained > 0 {
+            self.stall.drained_level0(drained, &*self.env.clock);
+            self.update_pressure();
+        }
+        Ok(())
+    }
+
+    /// How tables of a level are written.
+    pub(super) fn output<'a>(
+        &'a self,
+        level: usize,
+        next_id: NextId<'a>,
+        yield_point: YieldPoint<'a>,
+    ) -> Output<'a> {
+        Output {
+            fs: &self.env.fs,
+            dir: &self.dir,
+            options: self.table_options(level),
+            target_table_bytes: self.options.table_bytes,
+            now_ms: self.clock.now_ms(),
+            next_id,
+            yield_point,
+        }
+    }
+
+    /// Carries a large job out in parts of disjoint key ranges, side by side. `None` means cancelled.
+    fn run_parts(&self, job: &Job, output: &Output<'_>) -> Result<Option<(Edit, CompactionStats)>> {
+        let by_size = job.choice().input_bytes() / MIN_PART_BYTES;
+        let wanted = self.parallelism().min(by_size.max(1) as usize);
+        let ranges = job.split(wanted)?;
+        let run = |range: &KeyRange| job.run_part(range, output);
+        let mut parts = Vec::new();
+        let mut failed = None;
+        for outcome in self.side_by_side(&ranges, &run) {
+            match outcome {
+                Ok(Some(part)) => parts.push(part),
+                other => failed = Some(other.map(|_| None)),
+            }
+        }
+        match failed {
+            None => job.finish(parts, output).map(Some),
+            Some(outcome) => {
+                // The other parts come to nothing.
+                for part in parts {
+                    discard(&*self.env.fs, &self.dir, &part.tables);
+                }
+                outcome
+            }
+        }
+    }
+
+    /// Threads that one piece of background work may use.
+    pub(super) fn parallelism(&self) -> usize {
+        match (&self.env.spawn, self.options.background_threads) {
+            (None, _) => 1,
+            (Some(spawn), 0) => spawn.cores().saturating_sub(1).max(1),
+            (Some(_), threads) => threads,
+        }
+    }
+
+    /// Applies `run` to each range, in threads of their own if there are several.
+    pub(super) fn side_by_side<R, T: Send>(
+        &self,
+        ranges: &[R],
+        run: &(dyn Fn(&R) -> Result<T> + Sync),
+    ) -> Vec<Result<T>>
+    where
+        R: Sync,
+    {
+        match &self.env.spawn {
+            Some(spawn) if ranges.len() > 1 => {
+                let mut outcomes: Vec<Result<T>> = ranges.iter().map(|_| Err(Error::Closed)).collect();
+                let tasks = ranges.iter().zip(&mut outcomes).map(|(range, slot)| {
+                    Box::new(move || *slot = run(range)) as Box<dyn FnOnce() + Send + '_>
+                });
+                spawn.run_all(tasks.collect());
+                outcomes
+            }
+            _ => ranges.iter().map(run).collect(),
+        }
+    }
+
+    /// Called by a compaction every 64 KiB: lets a flush that is going on have the cores, and says whether to
+    /// give up.
+    fn yield_point(&self) -> Result<bool> {
+        let mut waited = Duration::ZERO;
+        while self.env.spawn.is_some() && self.work.flushing.is_locked() && waited < YIELD {
+            self.env.clock.sleep(YIELD_STEP);
+            waited += YIELD_STEP;
+        }
+        Ok(self.work.is_stopping())
+    }
+
+    /// `compact_range` for a range of user keys of one keyspace.
+    pub(super) fn compact_keyspace_range(
+        &self,
+        keyspace: &KeyspaceState,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<()> {
+        let mut prefix = Vec::new();
+        push_prefix(&mut prefix, keyspace.id()?);
+        let internal = |key: &[u8]| [&prefix[..], key].concat();
+        // Bounds are widened to whole keys: which tables take part does not hang on one key.
+        let low = match bounds.0 {
+            Bound::Included(key) | Bound::Excluded(key) => internal(key),
+            Bound::Unbounded => prefix.clone(),
+        };
+        let high = match bounds.1 {
+            Bound::Included(key) | Bound::Excluded(key) => Some(internal(key)),
+            Bound::Unbounded => prefix_successor(&prefix),
+        };
+        self.compact_range(&low, high.as_deref())
+    }
+
+    /// Flushes, then compacts all tables that overlap the range down to the bottom, in this thread.
+    pub(super) fn compact_range(&self, low: &[u8], high: Option<&[u8]>) -> Result<()> {
+        self.check_open()?;
+        self.flush_all()?;
+        let paused = self.compactions.pause();
+        let last;
+        let high = match high {
+            Some(high) => high,
+            None => {
+                let version = Arc::clone(&self.current.load().version);
+                last =
+                    version.tables().map(|(_, table)| table.meta().largest.clone()).max().unwrap_or_default();
+                &last
+            }
+        };
+        let mut outcome = Ok(());
+        while outcome.is_ok() {
+            let choice =
+                self.with_situation(&[], |version, options, at| pick_range(version, options, at, low, high));
+            let Some(choice) = choice else { break };
+            outcome = self.check_open().and_then(|()| self.carry_out(choice));
+        }
+        drop(paused);
+        self.work.compacting();
+        outcome
+    }
+}

@@ -1,0 +1,178 @@
+//! `Core`: the state of an open store, shared by handles, iterators and background threads.
+//!
+//! Lock order, outermost first; a thread takes them only in this direction:
+//!
+//! 0. `keyspaces.changing`, `work.flushing`, and the list of running compactions;
+//! 1. `manifest`: held across the edit's sync and the installation of its version;
+//! 2. `ready`: the next memtable, while it is prepared or taken;
+//! 3. `install`: the short critical section that replaces the super version;
+//! 4. the shards, in ascending order.
+//!
+//! No I/O happens under `install` or a shard lock (but for the log append, which is a store into memory), and
+//! no user code under any of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::clock::StoreClock;
+use super::compact::Compactions;
+use super::counters::Counters;
+use super::keyspaces::Keyspaces;
+use super::options::Options;
+use super::poison::Poison;
+use super::snapshots::{PinnedSeqno, SnapshotList};
+use super::stall::{Load, Stall};
+use super::super_version::SuperVersion;
+use super::syncer::Syncer;
+use super::work::Work;
+use crate::base::hash::shard_hash;
+use crate::base::{Error, FileId, Result, Seqno};
+use crate::io::{Env, LockGuard};
+use crate::memtable::{ChunkPool, Memtable, MemtableOptions, ShardWriter};
+use crate::table::Cache;
+use crate::version::Manifest;
+use crate::wal::{Lane, Segment, Wal};
+
+/// What a shard's lock protects: the right to write into the shard of the active memtable and into its lane.
+pub(super) struct Shard {
+    pub(super) writer: ShardWriter,
+    /// Lane and current segment; `None` in a store without a log.
+    pub(super) log: Option<(Lane, Arc<Segment>)>,
+}
+
+/// A memtable made ready to become the active one.
+pub(super) struct Ready {
+    pub(super) memtable: Arc<Memtable>,
+    pub(super) writers: Vec<ShardWriter>,
+}
+
+/// An open store.
+pub(super) struct Core {
+    pub(super) env: Env,
+    pub(super) dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) clock: StoreClock,
+    pub(super) hash_seed: u64,
+    /// The last sequence number given out.
+    pub(super) seqno: CachePadded<AtomicU64>,
+    pub(super) shards: Box<[CachePadded<Mutex<Shard>>]>,
+    pub(super) current: ArcSwap<SuperVersion>,
+    pub(super) manifest: Mutex<Manifest>,
+    pub(super) ready: Mutex<Option<Ready>>,
+    pub(super) install: Mutex<()>,
+    pub(super) next_file_id: Arc<AtomicU64>,
+    pub(super) wal: Option<Wal>,
+    pub(super) pool: Arc<ChunkPool>,
+    pub(super) memtable_options: MemtableOptions,
+    pub(super) keyspaces: Keyspaces,
+    pub(super) snapshots: Arc<SnapshotList>,
+    pub(super) cache: Arc<Cache>,
+    pub(super) stall: Stall,
+    pub(super) syncer: Syncer,
+    pub(super) poison: Poison,
+    pub(super) compactions: Compactions,
+    pub(super) work: Work,
+    pub(super) counters: Counters,
+    pub(super) closed: AtomicBool,
+    /// Released when the store is closed.
+    pub(super) lock: Mutex<Option<Box<dyn LockGuard>>>,
+}
+
+impl Core {
+    /// The hash that picks a key's shard and its place in the memtable's index.
+    #[inline]
+    pub(super) fn hash(&self, key: &[u8]) -> u64 {
+        shard_hash(self.hash_seed, key)
+    }
+
+    /// The shard of a hash.
+    #[inline]
+    pub(super) fn shard_of(&self, hash: u64) -> usize {
+        (hash as usize) & (self.shards.len() - 1)
+    }
+
+    /// The last sequence number given out.
+    pub(super) fn last_seqno(&self) -> Seqno {
+        self.seqno.load(Ordering::Acquire)
+    }
+
+    /// `Error::Closed` once the store is closed.
+    #[inline]
+    pub(super) fn check_open(&self) -> Result<()> {
+        if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// A number for a new file.
+    pub(super) fn new_file_id(&self) -> FileId {
+        FileId(self.next_file_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Waits until every writer that holds a sequence number at or below the current one has finished, by
+    /// passing through each shard's lock once.
+    pub(super) fn writers_barrier(&self) {
+        for shard in &self.shards {
+            drop(shard.lock());
+        }
+    }
+
+    /// Pins the newest sequence number: every write at or below it is complete on return, every later one
+    /// gets a higher number, and what it sees is kept until the pin goes.
+    pub(super) fn pin_newest(&self) -> PinnedSeqno {
+        let pinned = self.snapshots.pin(|| self.last_seqno());
+        self.writers_barrier();
+        pinned
+    }
+
+    /// Replaces the super version by what `next` makes of the current one.
+    pub(super) fn install(&self, next: impl FnOnce(&SuperVersion) -> SuperVersion) {
+        let guard = self.install.lock();
+        let now = self.current.load();
+        let next = Arc::new(next(&now));
+        drop(now);
+        self.current.store(next);
+        drop(guard);
+        self.update_pressure();
+    }
+
+    /// Tells back-pressure and the cache how full things are.
+    pub(super) fn update_pressure(&self) {
+        let state = self.current.load();
+        let budget = self.options.memory_budget_bytes;
+        let write_buffer = self.options.effective_write_buffer();
+        let background = self.options.background_compaction;
+        let pending = if background { self.pending_compaction_bytes(&state.version) } else { 0 };
+        let l0_runs = if background { state.version.levels()[0].runs().len() as u64 } else { 0 };
+        let load = Load {
+            memory_bytes: state.sealed_bytes() + write_buffer,
+            memory_limit: write_buffer * SEALED_AND_ACTIVE,
+            l0_runs,
+            l0_limit: self.options.l0_limit as u64,
+            pending_bytes: pending,
+            pending_limit: (budget * PENDING_BUDGETS).max(MIN_PENDING_LIMIT_BYTES),
+        };
+        self.stall.update(&load, &*self.env.clock);
+        self.cache.set_capacity(self.cache_capacity(&state));
+    }
+
+    /// What the budget leaves for cached blocks: everything that memtables, the log's resident pages,
+    /// pinned filters and indexes, and the buffers of background work do not take.
+    fn cache_capacity(&self, state: &SuperVersion) -> u64 {
+        let budget = self.options.memory_budget_bytes;
+        let write_buffer = self.options.effective_write_buffer();
+        let log = if self.wal.is_some() { write_buffer + write_buffer / 4 } else { 0 };
+        let memtables = (2 * write_buffer).max(write_buffer + state.sealed_bytes());
+        let taken = memtables + log + self.cache.pinned_bytes() + budget / 16;
+        budget.saturating_sub(taken).max(budget / 16)
+    }
+}
+
+/// Memtables that may exist at once, counted in write buffers: the active one and three that are sealed.
+const SEALED_AND_ACTIVE: u64 = 4;
+/// Bytes awaiting compaction at which writers stop, in memory budgets.
+const PENDING_BUDGETS: u64 = 32;
+const MIN_PENDING_LIMIT_BYTES: u64 = 1 << 30;

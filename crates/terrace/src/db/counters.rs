@@ -1,0 +1,138 @@
+//! Counters of what the store has done, and their assembly into `Stats`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::core::Core;
+use super::stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
+use crate::version::LEVELS;
+
+#[derive(Debug, Default)]
+struct LevelCounters {
+    compactions: AtomicU64,
+    read_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+}
+
+/// Counters of background work; nothing here is touched by a read or a write.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    levels: [LevelCounters; LEVELS],
+    flushes: AtomicU64,
+    flushed_bytes: AtomicU64,
+    syncs: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+fn get(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+impl Counters {
+    /// A flush wrote `user_bytes` of keys and values as `written` bytes of tables.
+    pub(super) fn flushed(&self, user_bytes: u64, written: u64) {
+        add(&self.flushes, 1);
+        add(&self.flushed_bytes, user_bytes);
+        self.compacted(0, 0, written);
+    }
+
+    /// A compaction (or flush) into `level` read and wrote this much.
+    pub(super) fn compacted(&self, level: usize, read: u64, written: u64) {
+        let counters = &self.levels[level];
+        add(&counters.compactions, 1);
+        add(&counters.read_bytes, read);
+        add(&counters.written_bytes, written);
+    }
+
+    /// The log was synced.
+    pub(super) fn synced(&self) {
+        add(&self.syncs, 1);
+    }
+}
+
+impl Core {
+    /// All statistics.
+    pub(super) fn stats(&self) -> Stats {
+        let state = self.current.load_full();
+        let levels = self.level_stats();
+        let table_bytes: u64 = levels.iter().map(|l| l.bytes).sum();
+        let deepest = levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
+        let written: u64 = levels.iter().map(|l| l.written_bytes).sum();
+        let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
+        let filter = self.filter_stats();
+        let cache = self.cache.stats();
+        let probes = filter.found + filter.false_positives;
+        let (count, total_ns, max_ns) = self.stall.counts();
+        let in_memory: usize = state.sealed.iter().map(|s| s.memtable.entries()).sum();
+        Stats {
+            entries: levels.iter().map(|l| l.entries).sum::<u64>()
+                + (in_memory + state.active.entries()) as u64,
+            levels,
+            log: self.log_stats(),
+            memtable: MemtableStats {
+                active_bytes: state.active.bytes() as u64,
+                active_entries: state.active.entries() as u64,
+                sealed: state.sealed.len() as u64,
+                sealed_bytes: state.sealed_bytes(),
+                flushes: get(&self.counters.flushes),
+            },
+            cache: CacheStats {
+                capacity_bytes: cache.capacity_bytes,
+                used_bytes: cache.used_bytes,
+                pinned_bytes: cache.pinned_bytes,
+                hits: cache.hits,
+                misses: cache.misses,
+            },
+            filter,
+            stalls: StallStats { count, total_ns, max_ns },
+            flushed_bytes: get(&self.counters.flushed_bytes),
+            write_amplification: ratio(written, get(&self.counters.flushed_bytes)),
+            read_amplification: ratio(probes, filter.found),
+            space_amplification: ratio(table_bytes, deepest),
+            last_seqno: self.last_seqno(),
+            snapshots: self.snapshots.count() as u64,
+            compactions_running: self.compactions.running() as u64,
+            compaction_pending_bytes: self.pending_compaction_bytes(&state.version),
+            background_error: self.work.error_text(),
+        }
+    }
+
+    fn level_stats(&self) -> Vec<LevelStats> {
+        let state = self.current.load();
+        let levels = state.version.levels().iter().zip(&self.counters.levels);
+        let stats = levels.map(|(level, counters)| LevelStats {
+            runs: level.runs().len() as u64,
+            tables: level.tables().count() as u64,
+            bytes: level.bytes(),
+            entries: level.tables().map(|t| t.meta().entries).sum(),
+            compactions: get(&counters.compactions),
+            read_bytes: get(&counters.read_bytes),
+            written_bytes: get(&counters.written_bytes),
+        });
+        stats.collect()
+    }
+
+    fn log_stats(&self) -> LogStats {
+        let Some(wal) = &self.wal else { return LogStats::default() };
+        let stats = wal.stats();
+        LogStats {
+            segments: stats.segments_live as u64,
+            appended_bytes: stats.appended_bytes,
+            syncs: get(&self.counters.syncs),
+            durable_seqno: self.syncer.durable(),
+        }
+    }
+
+    fn filter_stats(&self) -> FilterStats {
+        let mut sum = FilterStats::default();
+        for (_, table) in self.current.load().version.tables() {
+            let stats = table.filter_stats();
+            sum.rejected += stats.rejected;
+            sum.found += stats.found;
+            sum.false_positives += stats.false_positives;
+        }
+        sum
+    }
+}

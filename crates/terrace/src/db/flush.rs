@@ -1,0 +1,142 @@
+//! Flush: the oldest sealed memtable becomes one run in level 0.
+//!
+//! A sealed memtable stays readable until its tables are installed, in the same step that removes it. Flushes
+//! happen oldest first and one at a time, so `flushed_seqno` only grows.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::Core;
+use super::super_version::{Sealed, SuperVersion};
+use crate::base::id::MAX_SEQNO;
+use crate::base::{Cursor, Error, Result};
+use crate::compaction::executor::{KeyRange, Readers};
+use crate::compaction::output::{discard, write_run};
+use crate::compaction::visible::{Below, Retention};
+use crate::table::{Compression, Table, TableMeta, TableOptions};
+use crate::version::{Edit, Placed};
+
+/// A part of a flush has at least this much to write, or it is not worth a thread.
+const MIN_PART_BYTES: u64 = 8 << 20;
+
+impl Core {
+    /// Flushes the oldest sealed memtable; `false` if there is none.
+    pub(super) fn flush_oldest(&self) -> Result<bool> {
+        let _one_at_a_time = self.work.flushing.lock();
+        let Some(sealed) = self.current.load().oldest_sealed().cloned() else { return Ok(false) };
+        self.poison.check()?;
+        let tables = self.write_memtable(&sealed)?;
+        let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
+        let user_bytes: u64 = tables.iter().map(|t| t.raw_bytes).sum();
+        let run = self.new_file_id().0; // File numbers only grow, so a later run has the larger ordinal.
+        let added = tables.into_iter().map(|meta| Placed { level: 0, run, meta }).collect();
+        let edit = Edit { added, flushed_seqno: Some(sealed.last_seqno), ..Edit::default() };
+        self.commit_edit(edit, Some(&sealed))?;
+        self.counters.flushed(user_bytes, written);
+        self.stall.flushed(sealed.bytes, &*self.env.clock);
+        self.syncer.advance(sealed.last_seqno);
+        if let Some(wal) = &self.wal {
+            wal.retire(sealed.last_seqno)?;
+        }
+        self.work.flushed();
+        Ok(true)
+    }
+
+    /// Writes a sealed memtable as one run, in parallel key ranges.
+    fn write_memtable(&self, sealed: &Sealed) -> Result<Vec<TableMeta>> {
+        let readers = self.readers();
+        let by_size = (sealed.bytes / MIN_PART_BYTES).max(1) as usize;
+        let borders = sealed.memtable.split_keys(self.parallelism().min(by_size));
+        let mut ranges = Vec::with_capacity(borders.len() + 1);
+        let mut start = None;
+        for border in borders {
+            ranges.push(KeyRange { start: start.replace(border.clone()), end: Some(border) });
+        }
+        ranges.push(KeyRange { start, end: None });
+        let new_id = || self.new_file_id();
+        let output = self.output(0, &new_id, &|| Ok(false));
+        let write = |range: &KeyRange| {
+            let mut cursor = sealed.memtable.cursor(MAX_SEQNO);
+            match &range.start {
+                Some(start) => cursor.seek(start)?,
+                None => cursor.seek_to_first()?,
+            }
+            let Readers { snapshots, now_ms, keyspaces } = readers.clone();
+            let mut rule = Retention::new(snapshots, now_ms, keyspaces, Below::Unknown);
+            write_run(&mut cursor, range.end.as_deref(), &mut rule, None, &output)
+        };
+        let mut tables = Vec::new();
+        let mut failed = None;
+        for outcome in self.side_by_side(&ranges, &write) {
+            match outcome {
+                Ok(written) => tables.extend(written.into_iter().flat_map(|w| w.tables)),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            discard(&*self.env.fs, &self.dir, &tables);
+            return Err(error);
+        }
+        Ok(tables)
+    }
+
+    /// Seals what there is and flushes everything sealed so far.
+    pub(super) fn flush_all(&self) -> Result<()> {
+        let target = self.last_seqno();
+        self.writers_barrier();
+        let active = Arc::clone(&self.current.load().active);
+        if !active.is_empty() {
+            self.seal(&active, 0)?;
+        }
+        while self.current.load().flushed_seqno < target && self.flush_oldest()? {}
+        Ok(())
+    }
+
+    /// Makes an edit durable and installs what it leads to, together with the removal of a flushed memtable.
+    pub(super) fn commit_edit(&self, mut edit: Edit, flushed: Option<&Sealed>) -> Result<()> {
+        let mut manifest = self.manifest.lock();
+        self.poison.check()?;
+        edit.next_file_id = Some(self.next_file_id.load(Ordering::Relaxed));
+        edit.clock_ms = Some(self.clock.now_ms());
+        manifest.append(&edit).map_err(|error| match error {
+            Error::Full { .. } => error, // The manifest starts a new file next time; nothing is in doubt.
+            error => self.poison.set(error),
+        })?;
+        let base = Arc::clone(&self.current.load().version);
+        let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
+        let version = Arc::new(version);
+        self.install(|now| SuperVersion {
+            active: Arc::clone(&now.active),
+            sealed: match flushed {
+                None => now.sealed.clone(),
+                Some(gone) => {
+                    let stays = |s: &&Sealed| !Arc::ptr_eq(&s.memtable, &gone.memtable);
+                    now.sealed.iter().filter(stays).cloned().collect()
+                }
+            },
+            version,
+            flushed_seqno: flushed.map_or(now.flushed_seqno, |gone| gone.last_seqno),
+        });
+        // Only now may the files of removed tables go: the edit is durable, and readers that still pin the old
+        // version keep them until they are done.
+        for table in base.obsolete_after(&edit) {
+            table.delete_on_drop();
+        }
+        Ok(())
+    }
+
+    /// A reader of a table that the manifest names. Does no I/O.
+    pub(super) fn open_table(&self, meta: TableMeta) -> Arc<Table> {
+        Arc::new(Table::open(Arc::clone(&self.env.fs), &self.dir, meta, Arc::clone(&self.cache)))
+    }
+
+    /// How tables of a level are written.
+    pub(super) fn table_options(&self, level: usize) -> TableOptions {
+        let compressed = level >= self.options.compression_from_level;
+        TableOptions {
+            block_bytes: self.options.block_bytes,
+            compression: if compressed { self.options.compression } else { Compression::None },
+            filter_bits_per_key: self.options.filter_bits_per_key,
+        }
+    }
+}

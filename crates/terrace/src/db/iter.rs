@@ -1,0 +1,275 @@
+//! `Iter`: entries in key order, from both ends.
+//!
+//! An iterator owns what it reads: a sequence number and the super version that was current when it began.
+//! Each end is a merge of all sources, opened when that end is first used; the remaining range shrinks from
+//! both sides until they meet.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::handle::Handle;
+use super::keyspaces::KeyspaceState;
+use super::read::Version;
+use super::snapshots::PinnedSeqno;
+use super::super_version::SuperVersion;
+use super::types::Entry;
+use crate::base::key::{prefix_successor, push_prefix};
+use crate::base::{Cursor, Result, Seqno, Slice};
+use crate::compaction::merge::MergeCursor;
+
+/// Entries in key order; a `DoubleEndedIterator` over `(key, value)` pairs.
+///
+/// It shows the store as it was when the iterator was made. Holding one keeps the memory and files of that
+/// moment alive.
+pub struct Iter {
+    source: Result<Source>,
+    finished: bool,
+}
+
+impl std::fmt::Debug for Iter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Iter").field("finished", &self.finished).finish_non_exhaustive()
+    }
+}
+
+/// All sources of an iterator as one.
+type Merged = MergeCursor<Box<dyn Cursor>>;
+
+struct Source {
+    core: Arc<Core>,
+    state: Arc<SuperVersion>,
+    at: Seqno,
+    prefix_bytes: usize,
+    /// First internal key still to be shown.
+    low: Vec<u8>,
+    /// First internal key past the range; `None` past the last possible key.
+    high: Option<Vec<u8>>,
+    front: Option<Merged>,
+    back: Option<Merged>,
+    /// The key of the last entry shown from the front, as scratch for skipping its older versions.
+    scratch: Vec<u8>,
+}
+
+impl Iter {
+    pub(super) fn open(
+        handle: &Handle,
+        keyspace: &KeyspaceState,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        snapshot: Option<&PinnedSeqno>,
+    ) -> Self {
+        let source = Source::open(handle, keyspace, bounds, snapshot);
+        Self { source, finished: false }
+    }
+
+    pub(super) fn open_prefix(
+        handle: &Handle,
+        keyspace: &KeyspaceState,
+        prefix: &[u8],
+        snapshot: Option<&PinnedSeqno>,
+    ) -> Self {
+        let end = prefix_successor(prefix);
+        let high = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        Self::open(handle, keyspace, (Bound::Included(prefix), high), snapshot)
+    }
+
+    /// The next entry with its tag and expiry.
+    pub fn next_entry(&mut self) -> Option<Result<(Slice, Entry)>> {
+        self.step(Source::next)
+    }
+
+    /// The next entry from the back, with its tag and expiry.
+    pub fn next_back_entry(&mut self) -> Option<Result<(Slice, Entry)>> {
+        self.step(Source::next_back)
+    }
+
+    /// Skips forward: the next entry from the front is the first one at or after `key`. Never goes back.
+    pub fn seek(&mut self, key: impl AsRef<[u8]>) {
+        if let Ok(source) = &mut self.source {
+            source.skip_to(key.as_ref());
+        }
+    }
+
+    fn step(
+        &mut self,
+        advance: impl FnOnce(&mut Source) -> Result<Option<(Slice, Entry)>>,
+    ) -> Option<Result<(Slice, Entry)>> {
+        if self.finished {
+            return None;
+        }
+        let outcome = match &mut self.source {
+            Ok(source) => advance(source).transpose(),
+            Err(error) => Some(Err(error.clone())),
+        };
+        self.finished = !matches!(outcome, Some(Ok(_)));
+        outcome
+    }
+}
+
+impl Iterator for Iter {
+    type Item = Result<(Slice, Slice)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.next_entry()?.map(|(key, entry)| (key, entry.value)))
+    }
+}
+
+impl DoubleEndedIterator for Iter {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        Some(self.next_back_entry()?.map(|(key, entry)| (key, entry.value)))
+    }
+}
+
+impl Source {
+    fn open(
+        handle: &Handle,
+        keyspace: &KeyspaceState,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+        snapshot: Option<&PinnedSeqno>,
+    ) -> Result<Self> {
+        let core = Arc::clone(&handle.core);
+        core.check_open()?;
+        let mut prefix = Vec::new();
+        push_prefix(&mut prefix, keyspace.id()?);
+        let with_prefix = |key: &[u8], past: bool| {
+            let mut internal = Vec::with_capacity(prefix.len() + key.len() + 1);
+            internal.extend_from_slice(&prefix);
+            internal.extend_from_slice(key);
+            if past {
+                internal.push(0); // The very next key.
+            }
+            internal
+        };
+        let low = match bounds.0 {
+            Bound::Included(key) => with_prefix(key, false),
+            Bound::Excluded(key) => with_prefix(key, true),
+            Bound::Unbounded => prefix.clone(),
+        };
+        let high = match bounds.1 {
+            Bound::Included(key) => Some(with_prefix(key, true)),
+            Bound::Excluded(key) => Some(with_prefix(key, false)),
+            Bound::Unbounded => prefix_successor(&prefix),
+        };
+        // The number is pinned until the state is, so that no flush in between drops what it needs.
+        let own = if snapshot.is_none() { Some(core.pin_newest()) } else { None };
+        let at = snapshot.or(own.as_ref()).map_or(0, PinnedSeqno::seqno);
+        let state = core.current.load_full();
+        drop(own);
+        let prefix_bytes = prefix.len();
+        let scratch = Vec::new();
+        Ok(Self { core, state, at, prefix_bytes, low, high, front: None, back: None, scratch })
+    }
+
+    fn merged(&self) -> Merged {
+        let mut sources: Vec<Box<dyn Cursor>> = Vec::new();
+        sources.push(Box::new(self.state.active.cursor(self.at)));
+        for sealed in &self.state.sealed {
+            sources.push(Box::new(sealed.memtable.cursor(self.at)));
+        }
+        sources.extend(self.state.version.cursors(&self.low, self.high.as_deref(), true));
+        MergeCursor::new(sources)
+    }
+
+    fn below_high(&self, key: &[u8]) -> bool {
+        self.high.as_ref().is_none_or(|high| key < &high[..])
+    }
+
+    fn user_key(&self, internal: &[u8]) -> Slice {
+        Slice::copy_from(&internal[self.prefix_bytes..])
+    }
+
+    fn next(&mut self) -> Result<Option<(Slice, Entry)>> {
+        if self.front.is_none() {
+            let mut merged = self.merged();
+            merged.seek(&self.low)?;
+            self.front = Some(merged);
+        }
+        let Some(mut cursor) = self.front.take() else { return Ok(None) };
+        let outcome = self.next_from(&mut cursor);
+        self.front = Some(cursor);
+        outcome
+    }
+
+    fn next_from(&mut self, cursor: &mut Merged) -> Result<Option<(Slice, Entry)>> {
+        while cursor.valid() && self.below_high(cursor.key()) {
+            if cursor.seqno() > self.at {
+                cursor.next()?;
+                continue;
+            }
+            let version = Version { seqno: cursor.seqno(), meta: cursor.meta(), value: cursor.value_slice() };
+            let entry = self.core.live(version);
+            let key = entry.is_some().then(|| self.user_key(cursor.key()));
+            self.pass_versions(cursor)?;
+            if let (Some(key), Some(entry)) = (key, entry) {
+                return Ok(Some((key, entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Moves past every remaining version of the current key and notes that it was shown.
+    fn pass_versions(&mut self, cursor: &mut Merged) -> Result<()> {
+        self.scratch.clear();
+        self.scratch.extend_from_slice(cursor.key());
+        while cursor.valid() && cursor.key() == self.scratch {
+            cursor.next()?;
+        }
+        if self.back.is_some() {
+            self.low.clear();
+            self.low.extend_from_slice(&self.scratch);
+            self.low.push(0);
+        }
+        Ok(())
+    }
+
+    fn next_back(&mut self) -> Result<Option<(Slice, Entry)>> {
+        if self.back.is_none() {
+            // From now on `low` counts: take it from where the front stands.
+            if let Some(front) = &self.front {
+                self.low = if front.valid() { front.key().to_vec() } else { return Ok(None) };
+            }
+            let mut merged = self.merged();
+            match &self.high {
+                Some(high) => merged.seek_before(high)?,
+                None => merged.seek_to_last()?,
+            }
+            self.back = Some(merged);
+        }
+        let Some(mut cursor) = self.back.take() else { return Ok(None) };
+        let outcome = self.next_back_from(&mut cursor);
+        self.back = Some(cursor);
+        outcome
+    }
+
+    fn next_back_from(&mut self, cursor: &mut Merged) -> Result<Option<(Slice, Entry)>> {
+        while cursor.valid() && cursor.key() >= &self.low[..] {
+            let internal = cursor.key().to_vec();
+            // Backwards, the versions of a key come oldest first: the last visible one is the newest.
+            let mut newest = None;
+            while cursor.valid() && cursor.key() == internal {
+                if cursor.seqno() <= self.at {
+                    let (seqno, meta) = (cursor.seqno(), cursor.meta());
+                    newest = Some(Version { seqno, meta, value: cursor.value_slice() });
+                }
+                cursor.prev()?;
+            }
+            let entry = newest.and_then(|version| self.core.live(version));
+            let key = self.user_key(&internal);
+            self.high = Some(internal);
+            if let Some(entry) = entry {
+                return Ok(Some((key, entry)));
+            }
+        }
+        Ok(None)
+    }
+
+    fn skip_to(&mut self, key: &[u8]) {
+        let mut target = self.low[..self.prefix_bytes].to_vec();
+        target.extend_from_slice(key);
+        let ahead = self.front.as_ref().is_none_or(|front| front.valid() && target[..] > *front.key());
+        if ahead && target > self.low {
+            self.low = target;
+            self.front = None;
+        }
+    }
+}

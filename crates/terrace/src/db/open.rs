@@ -1,0 +1,251 @@
+//! Opening: lock the directory, read the manifest, recover the log, start the background threads.
+//!
+//! Recovery replays what the tables do not have into memtables and flushes these, so that a recovered store
+//! starts with an empty log. Every step can be interrupted and repeated: the old segments go only after an
+//! edit is durable that says they are no longer needed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use crossbeam_utils::CachePadded;
+use parking_lot::Mutex;
+
+use super::clock::StoreClock;
+use super::compact::Compactions;
+use super::core::{Core, Shard};
+use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
+use super::options::{Durability, Options};
+use super::snapshots::SnapshotList;
+use super::super_version::{Sealed, SuperVersion};
+use super::syncer::Syncer;
+use crate::base::entry::take_entry;
+use crate::base::error::IoContext;
+use crate::base::{Error, FileId, KeyspaceId, Result, Seqno};
+use crate::io::{Env, LockGuard};
+use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
+use crate::table::{Cache, Table};
+use crate::version::{Edit, Manifest, Presence, State, names, probe};
+use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
+
+/// Smallest and largest arena chunk of a memtable shard.
+const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
+const LANE_CHUNK_BYTES: u64 = 64 << 10;
+const PREFAULT_BYTES: u64 = 4 << 20;
+const SPARE_SEGMENTS: usize = 4;
+
+/// Opens or creates the store in `dir`.
+pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
+    options.validate()?;
+    let env = options.env.clone();
+    let lock = lock_dir(&env, dir, options.create_if_missing)?;
+    let manifest = open_manifest(&env, dir, options.create_if_missing)?;
+    let mut core = build(&env, dir, options, manifest, lock)?;
+    remove_orphans(&core)?;
+    recover_log(&mut core)?;
+    let core = Arc::new(core);
+    core.update_pressure();
+    core.start_threads()?;
+    core.work.flushed();
+    Ok(core)
+}
+
+/// Takes the store's lock, making the directory if it may be made. A directory that holds something else is
+/// left alone: not even a lock file is made in it.
+fn lock_dir(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn LockGuard>> {
+    let exists = env.fs.exists(dir).at("look for", dir)?;
+    if exists {
+        find_store(env, dir, create)?;
+    } else if create {
+        env.fs.create_dir_all(dir).at("create", dir)?;
+    } else {
+        let detail = "the directory does not exist".to_string();
+        return Err(Error::NotAStore { path: dir.to_path_buf(), detail });
+    }
+    let path = dir.join(names::LOCK);
+    let content = format!("{}\n", std::process::id());
+    match env.fs.lock(&path, content.as_bytes()) {
+        Ok(guard) => Ok(guard),
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(Error::Locked { pid: read_pid(env, &path), path })
+        }
+        Err(error) => Err(Error::io("lock", &path, error)),
+    }
+}
+
+/// Whether there is a store in `dir`; an error if there is none and none may be made.
+fn find_store(env: &Env, dir: &Path, create: bool) -> Result<bool> {
+    match probe(&*env.fs, dir)? {
+        Presence::Store(_) => Ok(true),
+        Presence::Nothing if create => Ok(false),
+        Presence::Nothing => {
+            Err(Error::NotAStore { path: dir.to_path_buf(), detail: "the directory is empty".to_string() })
+        }
+    }
+}
+
+fn read_pid(env: &Env, path: &Path) -> Option<u32> {
+    let file = env.fs.open(path).ok()?;
+    let mut bytes = vec![0; file.len().ok()?.min(16) as usize];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
+}
+
+fn open_manifest(env: &Env, dir: &Path, create: bool) -> Result<Manifest> {
+    let fs = Arc::clone(&env.fs);
+    if find_store(env, dir, create)? {
+        return Ok(Manifest::recover(fs, dir)?.0);
+    }
+    let mut state = State { clock_ms: env.clock.now_ms(), next_keyspace_id: 1, ..State::default() };
+    state.keyspaces.insert(KeyspaceId(0), DEFAULT_KEYSPACE.to_string());
+    Manifest::create(fs, dir, state)
+}
+
+/// Everything in memory, as the manifest has it.
+fn build(
+    env: &Env,
+    dir: &Path,
+    options: Options,
+    manifest: Manifest,
+    lock: Box<dyn LockGuard>,
+) -> Result<Core> {
+    let state = manifest.state();
+    let cache = Cache::new(options.memory_budget_bytes / 4);
+    let open =
+        |meta: &_| Arc::new(Table::open(Arc::clone(&env.fs), dir, Clone::clone(meta), Arc::clone(&cache)));
+    let manifest_path = dir.join(names::manifest(manifest.id()));
+    let version = state.version(open).map_err(|detail| Error::corruption(&manifest_path, 0, detail))?;
+    let write_buffer = options.effective_write_buffer() as usize;
+    let per_shard = write_buffer / options.shards / 8;
+    let memtable_options = MemtableOptions {
+        shards: options.shards,
+        chunk_bytes: per_shard.next_power_of_two().clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end()),
+        expected_bytes: write_buffer,
+    };
+    let pool = ChunkPool::new(write_buffer * 2);
+    let (active, writers) = Memtable::new(&pool, &memtable_options);
+    let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
+    let current = SuperVersion {
+        active,
+        sealed: Vec::new(),
+        version: Arc::new(version),
+        flushed_seqno: state.flushed_seqno,
+    };
+    Ok(Core {
+        clock: StoreClock::new(Arc::clone(&env.clock), state.clock_ms),
+        hash_seed: env.rng.next_u64(),
+        seqno: CachePadded::new(AtomicU64::new(state.flushed_seqno)),
+        shards: shards.collect(),
+        current: ArcSwap::from_pointee(current),
+        next_file_id: Arc::new(AtomicU64::new(state.next_file_id.max(1))),
+        keyspaces: Keyspaces::new(state.keyspaces.iter().map(|(id, name)| (*id, name.clone()))),
+        manifest: Mutex::new(manifest),
+        ready: Mutex::default(),
+        install: Mutex::default(),
+        wal: None,
+        pool,
+        memtable_options,
+        snapshots: Arc::new(SnapshotList::default()),
+        cache,
+        stall: super::stall::Stall::default(),
+        syncer: Syncer::default(),
+        poison: super::poison::Poison::default(),
+        compactions: Compactions::default(),
+        work: super::work::Work::default(),
+        counters: super::counters::Counters::default(),
+        closed: AtomicBool::new(false),
+        lock: Mutex::new(Some(lock)),
+        env: env.clone(),
+        dir: dir.to_path_buf(),
+        options,
+    })
+}
+
+/// Removes files that no edit names: tables of an interrupted flush or compaction, old manifests.
+fn remove_orphans(core: &Core) -> Result<()> {
+    let listed = core.env.fs.list(&core.dir).at("list", &core.dir)?;
+    let manifest = core.manifest.lock();
+    for name in names::orphans(&listed, manifest.state(), manifest.id()) {
+        let path = core.dir.join(name);
+        core.env.fs.remove(&path).at("remove", &path)?;
+    }
+    // The number of an orphan was given out without being recorded; it must not come back.
+    let used = names::largest_table_id(&listed).map_or(0, |id| id.0);
+    core.next_file_id.fetch_max(used + 1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Replays the log into tables and starts a fresh one.
+fn recover_log(core: &mut Core) -> Result<()> {
+    let flushed = core.current.load().flushed_seqno;
+    let report = {
+        let core = &*core;
+        let mut visit = |first, count, body: &[u8]| replay_record(core, first, count, body);
+        replay(&core.env, &core.dir, flushed, &mut visit)?
+    };
+    let seen_ms = report.clock_high_water_ms.max(core.clock.now_ms());
+    core.clock = StoreClock::new(Arc::clone(&core.env.clock), seen_ms);
+    finish_replay(core, &report)?;
+    if core.options.durability != Durability::Memory {
+        start_log(core, &report)?;
+    }
+    core.syncer = Syncer::new(core.last_seqno());
+    Ok(())
+}
+
+fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
+    let mut input = body;
+    for seqno in first..first + u64::from(count) {
+        let Some(entry) = take_entry(&mut input) else {
+            let detail = format!("the record of write {first} holds fewer than {count} well-formed entries");
+            return Err(Error::corruption(&core.dir, 0, detail));
+        };
+        let hash = core.hash(entry.key);
+        let mut shard = core.shards[core.shard_of(hash)].lock();
+        shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
+    }
+    core.seqno.fetch_max(first + u64::from(count) - 1, Ordering::AcqRel);
+    let active = Arc::clone(&core.current.load().active);
+    if active.bytes() as u64 >= core.options.effective_write_buffer() {
+        core.seal(&active, 0)?;
+        while core.flush_oldest()? {}
+    }
+    Ok(())
+}
+
+/// Flushes what was replayed, then removes the log files, durably, before a new one is made: records that
+/// recovery has cut off must never meet newer ones.
+fn finish_replay(core: &Core, report: &ReplayReport) -> Result<()> {
+    core.flush_all()?;
+    core.next_file_id.fetch_max(report.max_id().0 + 1, Ordering::Relaxed);
+    if report.segments.is_empty() && report.spares.is_empty() {
+        return Ok(());
+    }
+    report.remove_files(&core.env, &core.dir)
+}
+
+fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
+    let write_buffer = core.options.effective_write_buffer();
+    let lanes = core.options.shards as u64;
+    let ids = Arc::clone(&core.next_file_id);
+    // Room for a whole write buffer as log records, and for the chunks that lanes leave half used.
+    let chunk_bytes = LANE_CHUNK_BYTES.min((write_buffer / lanes / 4).next_power_of_two()).max(4096);
+    let options = WalOptions {
+        segment_bytes: write_buffer + lanes * chunk_bytes + chunk_bytes,
+        chunk_bytes,
+        recycle_limit: SPARE_SEGMENTS,
+        prefault_bytes: PREFAULT_BYTES.min(write_buffer / 4),
+    };
+    let wal = Wal::new(&core.env, &core.dir, options, move || FileId(ids.fetch_add(1, Ordering::Relaxed)));
+    wal.raise_clock(report.clock_high_water_ms);
+    wal.prepare(0)?;
+    let segment = wal.switch(core.last_seqno() + 1);
+    let segment =
+        segment.ok_or_else(|| Error::invalid("the log has no segment although one was prepared"))?;
+    for (number, shard) in core.shards.iter().enumerate() {
+        shard.lock().log = Some((Lane::new(number as u16), Arc::clone(&segment)));
+    }
+    core.wal = Some(wal);
+    Ok(())
+}

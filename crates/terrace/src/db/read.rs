@@ -1,0 +1,109 @@
+//! Point reads: active memtable, sealed memtables, tables, newest first.
+//!
+//! A read pins one super version and takes no lock. The newest version in a key's shard is the current value,
+//! because sequence numbers are taken inside the shard lock; so a point read needs no snapshot.
+
+use super::core::Core;
+use super::super_version::SuperVersion;
+use super::types::{Entry, Stamp};
+use crate::base::hash::filter_hash;
+use crate::base::id::MAX_SEQNO;
+use crate::base::key::{prefix_successor, push_prefix};
+use crate::base::{EntryMeta, KeyspaceId, Result, Seqno, Slice};
+use crate::table::TableMeta;
+
+/// A version of a key, live or not.
+pub(super) struct Version {
+    pub(super) seqno: Seqno,
+    pub(super) meta: EntryMeta,
+    pub(super) value: Slice,
+}
+
+impl SuperVersion {
+    /// The newest version of `key` at or below `at`.
+    pub(super) fn find(&self, hash: u64, key: &[u8], at: Seqno) -> Result<Option<Version>> {
+        let memtables = std::iter::once(&self.active).chain(self.sealed.iter().map(|s| &s.memtable));
+        for memtable in memtables {
+            if let Some(found) = memtable.get(hash, key, at) {
+                let value = Slice::copy_from(found.value);
+                return Ok(Some(Version { seqno: found.seqno, meta: found.meta, value }));
+            }
+        }
+        let found = self.version.get(key, filter_hash(key), at)?;
+        Ok(found.map(|f| Version { seqno: f.seqno, meta: f.meta, value: f.value }))
+    }
+}
+
+impl Core {
+    /// The current entry of an internal key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
+        self.check_open()?;
+        let state = self.current.load();
+        let found = state.find(self.hash(key), key, MAX_SEQNO)?;
+        Ok(found.and_then(|version| self.live(version)))
+    }
+
+    /// The entry of an internal key as of `at`, which the caller has pinned.
+    pub(super) fn get_at(&self, key: &[u8], at: Seqno) -> Result<Option<Entry>> {
+        self.check_open()?;
+        let state = self.current.load();
+        let found = state.find(self.hash(key), key, at)?;
+        Ok(found.and_then(|version| self.live(version)))
+    }
+
+    /// The current entry with its stamp: a bound below which no unseen write can be. That is the sequence
+    /// number found, or the flush horizon of the pinned state if nothing newer was found.
+    pub(super) fn get_stamped(&self, key: &[u8]) -> Result<(Option<Entry>, Stamp)> {
+        self.check_open()?;
+        let state = self.current.load();
+        let found = state.find(self.hash(key), key, MAX_SEQNO)?;
+        let seqno = found.as_ref().map_or(0, |version| version.seqno);
+        let stamp = Stamp(seqno.max(state.flushed_seqno));
+        Ok((found.and_then(|version| self.live(version)), stamp))
+    }
+
+    /// The current entries of several internal keys, in their order. The memtable slots of a group are
+    /// requested from memory together before the first is read.
+    pub(super) fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>> {
+        const GROUP: usize = 32;
+        self.check_open()?;
+        let state = self.current.load();
+        let mut entries = Vec::with_capacity(keys.len());
+        for group in keys.chunks(GROUP) {
+            let mut hashes = [0u64; GROUP];
+            for (hash, key) in hashes.iter_mut().zip(group) {
+                *hash = self.hash(key);
+                state.active.prefetch(*hash);
+            }
+            for (hash, key) in hashes.iter().zip(group) {
+                let found = state.find(*hash, key, MAX_SEQNO)?;
+                entries.push(found.and_then(|version| self.live(version)));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// What a reader sees of a version now: nothing, if it is a tombstone or expired.
+    pub(super) fn live(&self, version: Version) -> Option<Entry> {
+        let meta = version.meta;
+        let now_ms = if meta.expires_at_ms == 0 { 0 } else { self.clock.now_ms() };
+        let expires_at_ms = (meta.expires_at_ms != 0).then_some(meta.expires_at_ms);
+        meta.is_live(now_ms).then_some(Entry { value: version.value, tag: meta.tag, expires_at_ms })
+    }
+
+    /// An estimate of the keys in a keyspace, from the counts of the tables and memtables.
+    pub(super) fn approximate_len(&self, id: KeyspaceId) -> u64 {
+        let state = self.current.load();
+        let mut prefix = Vec::new();
+        push_prefix(&mut prefix, id);
+        let end = prefix_successor(&prefix);
+        let inside = |table: &TableMeta| {
+            table.largest[..] >= prefix[..] && end.as_ref().is_none_or(|end| table.smallest < *end)
+        };
+        let tables = state.version.tables().map(|(_, table)| table.meta()).filter(|meta| inside(meta));
+        // A tombstone counts against the entry that it hides.
+        let in_tables: u64 = tables.map(|meta| meta.entries.saturating_sub(2 * meta.tombstones)).sum();
+        let in_memory: usize = state.sealed.iter().map(|s| s.memtable.entries()).sum();
+        in_tables + (in_memory + state.active.entries()) as u64
+    }
+}

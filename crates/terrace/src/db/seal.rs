@@ -1,0 +1,106 @@
+//! Sealing: the active memtable and its log segment make way for fresh ones.
+//!
+//! It is a pointer swap, not a pause. The next memtable and the next segment are prepared ahead, without any
+//! lock that a writer needs; all shard locks are then held together for as long as it takes to swap them in.
+//! Together, because a batch that spans shards must not straddle two segments: thus each memtable and each
+//! segment cover one contiguous range of sequence numbers.
+
+use std::sync::Arc;
+
+use super::core::{Core, Ready};
+use super::super_version::{Sealed, SuperVersion};
+use crate::base::Result;
+use crate::memtable::Memtable;
+use crate::wal::record_bytes;
+
+impl Core {
+    /// Prepares the next memtable and log segment, the latter with room for a record of `body_bytes`.
+    pub(super) fn prepare_next(&self, body_bytes: usize) -> Result<()> {
+        let mut ready = self.ready.lock();
+        self.prepare_locked(&mut ready, body_bytes)
+    }
+
+    fn prepare_locked(&self, ready: &mut Option<Ready>, body_bytes: usize) -> Result<()> {
+        if let Some(wal) = &self.wal {
+            wal.prepare(record_bytes(body_bytes))?;
+        }
+        if ready.is_none() {
+            let (memtable, writers) = Memtable::new(&self.pool, &self.memtable_options);
+            *ready = Some(Ready { memtable, writers });
+        }
+        Ok(())
+    }
+
+    /// Seals `expected` unless somebody else has done so already. The new segment has room for a record of
+    /// `body_bytes`.
+    pub(super) fn seal(&self, expected: &Arc<Memtable>, body_bytes: usize) -> Result<()> {
+        let mut ready = self.ready.lock();
+        if !Arc::ptr_eq(&self.current.load().active, expected) {
+            return Ok(());
+        }
+        self.prepare_locked(&mut ready, body_bytes)?;
+        if let Some(next) = ready.take() {
+            self.swap(next);
+        }
+        drop(ready);
+        self.work.sealed();
+        Ok(())
+    }
+
+    /// Seals a memtable that has reached its size, if that can be done at once: the write that noticed is
+    /// complete, and the next one will try again.
+    pub(super) fn seal_in_passing(&self, expected: &Arc<Memtable>) {
+        let Some(mut ready) = self.ready.try_lock() else { return };
+        if !Arc::ptr_eq(&self.current.load().active, expected) {
+            return;
+        }
+        let prepared = self.wal.as_ref().is_none_or(crate::wal::Wal::is_prepared);
+        let far_over = expected.bytes() as u64 >= self.options.effective_write_buffer() * 5 / 4;
+        if (!prepared || ready.is_none()) && !far_over && self.env.spawn.is_some() {
+            self.work.prepare_wanted();
+            return;
+        }
+        if let Err(error) = self.prepare_locked(&mut ready, 0) {
+            // The write itself is safe. The log still has room; when it runs out, writers get the cause.
+            self.work.note_error(&error);
+            return;
+        }
+        if let Some(next) = ready.take() {
+            self.swap(next);
+        }
+        drop(ready);
+        self.work.sealed();
+    }
+
+    /// The swap itself. `ready` is locked, so nobody else is sealing.
+    fn swap(&self, next: Ready) {
+        let retired = {
+            let _install = self.install.lock();
+            let now = self.current.load_full();
+            let mut sealed = Vec::with_capacity(now.sealed.len() + 1);
+            let mut guards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
+            let last_seqno = self.last_seqno();
+            let bytes = now.active.bytes() as u64;
+            sealed.push(Sealed { memtable: Arc::clone(&now.active), last_seqno, bytes });
+            sealed.extend(now.sealed.iter().cloned());
+            let segment = self.wal.as_ref().and_then(|wal| wal.switch(last_seqno + 1));
+            let mut retired = Vec::with_capacity(guards.len());
+            for (guard, writer) in guards.iter_mut().zip(next.writers) {
+                retired.push(std::mem::replace(&mut guard.writer, writer));
+                if let (Some((lane, current)), Some(segment)) = (&mut guard.log, &segment) {
+                    lane.reset();
+                    *current = Arc::clone(segment);
+                }
+            }
+            self.current.store(Arc::new(SuperVersion {
+                active: next.memtable,
+                sealed,
+                version: Arc::clone(&now.version),
+                flushed_seqno: now.flushed_seqno,
+            }));
+            retired
+        };
+        drop(retired);
+        self.update_pressure();
+    }
+}

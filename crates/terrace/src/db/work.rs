@@ -1,0 +1,256 @@
+//! Background threads: what wakes them, what they do, how they end.
+//!
+//! - `flush` writes sealed memtables out, oldest first;
+//! - `compact-N` run what the picker chooses;
+//! - `prepare` keeps the next memtable and log segment ready and the log's pages populated;
+//! - `sync` serves interval durability and those who asked to be told of durability.
+//!
+//! Each is a loop over one step that an inline store (no threads) runs on its own. A step that fails on a full
+//! disk is tried again; one that poisons the store ends the thread's work but not its waiting.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::core::Core;
+use super::options::Durability;
+use crate::base::error::IoContext;
+use crate::base::{Error, Result, Seqno};
+use crate::io::Join;
+use crate::version::Edit;
+
+/// How long a failed step waits before it is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// Threads look around this often even when nobody wakes them.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Wakes threads; a raise is never lost.
+#[derive(Debug, Default)]
+struct Signal {
+    raised: Mutex<u64>,
+    wake: Condvar,
+}
+
+impl Signal {
+    fn raise(&self) {
+        *self.raised.lock() += 1;
+        self.wake.notify_all();
+    }
+
+    /// Waits for a raise that `seen` does not know of.
+    fn wait(&self, seen: &mut u64, timeout: Duration) {
+        let mut raised = self.raised.lock();
+        if *raised == *seen {
+            self.wake.wait_for(&mut raised, timeout);
+        }
+        *seen = *raised;
+    }
+}
+
+/// Signals, threads and errors of background work.
+#[derive(Default)]
+pub(super) struct Work {
+    stopping: AtomicBool,
+    flush: Signal,
+    compact: Signal,
+    prepare: Signal,
+    sync: Signal,
+    threads: Mutex<Vec<Box<dyn Join>>>,
+    /// Held by whoever flushes.
+    pub(super) flushing: Mutex<()>,
+    last_error: Mutex<Option<Error>>,
+    panics: AtomicU64,
+}
+
+impl Work {
+    /// A memtable was sealed.
+    pub(super) fn sealed(&self) {
+        self.flush.raise();
+        self.prepare.raise();
+    }
+
+    /// A memtable was flushed or a compaction ended: there may be something to compact.
+    pub(super) fn flushed(&self) {
+        *self.last_error.lock() = None;
+        self.compact.raise();
+    }
+
+    /// A compaction begins or ends: other threads may find something to do beside it or after it.
+    pub(super) fn compacting(&self) {
+        self.compact.raise();
+    }
+
+    /// The next memtable should be prepared, or log pages populated.
+    pub(super) fn prepare_wanted(&self) {
+        self.prepare.raise();
+    }
+
+    /// Somebody waits for the log to be synced.
+    pub(super) fn sync_wanted(&self) {
+        self.sync.raise();
+    }
+
+    /// Whether threads should end.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Remembers a failure that will be retried.
+    pub(super) fn note_error(&self, error: &Error) {
+        *self.last_error.lock() = Some(error.clone());
+    }
+
+    /// The failure that background work is stuck on, for a writer that would wait for it in vain.
+    pub(super) fn retryable_error(&self) -> Result<()> {
+        self.last_error.lock().clone().map_or(Ok(()), Err)
+    }
+
+    /// The same as text, for statistics.
+    pub(super) fn error_text(&self) -> Option<String> {
+        self.last_error.lock().as_ref().map(ToString::to_string)
+    }
+
+    /// Ends all threads and waits for them; the number that panicked.
+    pub(super) fn stop(&self) -> u64 {
+        self.stopping.store(true, Ordering::Release);
+        for signal in [&self.flush, &self.compact, &self.prepare, &self.sync] {
+            signal.raise();
+        }
+        for thread in std::mem::take(&mut *self.threads.lock()) {
+            if !thread.join() {
+                self.panics.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.panics.load(Ordering::Relaxed)
+    }
+}
+
+impl Core {
+    /// Starts the background threads, unless the store runs inline.
+    pub(super) fn start_threads(self: &Arc<Self>) -> Result<()> {
+        let Some(spawn) = self.env.spawn.clone() else { return Ok(()) };
+        let mut start = |name: &str, body: fn(&Core)| -> Result<()> {
+            let core = Arc::clone(self);
+            let thread =
+                spawn.spawn(name, Box::new(move || body(&core))).at("start a thread for", &self.dir)?;
+            self.work.threads.lock().push(thread);
+            Ok(())
+        };
+        start("terrace-flush", Core::flush_loop)?;
+        start("terrace-prepare", Core::prepare_loop)?;
+        start("terrace-sync", Core::sync_loop)?;
+        if self.options.background_compaction {
+            for n in 0..self.parallelism() {
+                start(&format!("terrace-comp-{n}"), Core::compact_loop)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush_loop(&self) {
+        let mut seen = 0;
+        self.repeat(&self.work.flush, &mut seen, IDLE, || self.flush_oldest());
+    }
+
+    fn compact_loop(&self) {
+        let mut seen = 0;
+        self.repeat(&self.work.compact, &mut seen, IDLE, || self.compact_once());
+    }
+
+    fn prepare_loop(&self) {
+        let mut seen = 0;
+        self.repeat(&self.work.prepare, &mut seen, IDLE, || {
+            if let Some(wal) = &self.wal {
+                wal.prefault_ahead();
+            }
+            self.prepare_next(0)?;
+            Ok(false)
+        });
+    }
+
+    fn sync_loop(&self) {
+        let mut seen = 0;
+        let interval = match self.options.durability {
+            Durability::Interval(period) => Some(period),
+            _ => None,
+        };
+        self.repeat(&self.work.sync, &mut seen, interval.unwrap_or(IDLE), || {
+            let wanted = if interval.is_some() { Some(self.last_seqno()) } else { self.syncer.wanted() };
+            if let Some(seqno) = wanted {
+                self.sync_to(seqno)?;
+            }
+            Ok(false)
+        });
+    }
+
+    /// Repeats `step` while it finds something to do, waits for the signal when it does not, and retries
+    /// after a pause when it fails.
+    fn repeat(&self, signal: &Signal, seen: &mut u64, idle: Duration, step: impl Fn() -> Result<bool>) {
+        while !self.work.is_stopping() {
+            let pause = match step() {
+                Ok(true) => continue,
+                Ok(false) => idle,
+                Err(error) => {
+                    self.work.note_error(&error);
+                    self.update_pressure();
+                    RETRY
+                }
+            };
+            if !self.work.is_stopping() {
+                signal.wait(seen, pause);
+            }
+        }
+    }
+
+    /// Does all background work that is due, in the calling thread, in a fixed order.
+    pub(super) fn work_inline(&self) -> Result<()> {
+        while self.flush_oldest()? {}
+        if self.options.background_compaction {
+            while self.compact_once()? {}
+        }
+        Ok(())
+    }
+
+    /// Returns once everything up to `seqno` survives a power loss.
+    pub(super) fn sync_to(&self, seqno: Seqno) -> Result<()> {
+        let Some(wal) = &self.wal else { return self.flush_all() };
+        if let Err(error) = self.poison.check() {
+            // Nobody will sync any more, so nobody is to wait for it.
+            self.syncer.abandon(&Err(error.clone()));
+            return Err(error);
+        }
+        self.syncer.wait(seqno, &|| {
+            let reached = self.last_seqno();
+            self.writers_barrier();
+            wal.sync(reached).map_err(|error| self.poison.set(error))?;
+            self.counters.synced();
+            Ok(reached)
+        })
+    }
+
+    /// Stops everything, flushes, lets go of the directory. The second call does nothing.
+    pub(super) fn shut_down(&self) -> Result<()> {
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        self.writers_barrier();
+        let panics = self.work.stop();
+        let outcome = if panics > 0 {
+            let detail = std::io::Error::other(format!("{panics} background thread(s) panicked"));
+            Err(Error::io("close", &self.dir, detail))
+        } else {
+            // The last edit also records the time, so that a clock set back meanwhile revives nothing.
+            let flushed = self.poison.check().and_then(|()| self.flush_all());
+            flushed.and_then(|()| self.commit_edit(Edit::default(), None))
+        };
+        let outcome = match (&outcome, &self.wal) {
+            (Ok(()), Some(wal)) => wal.remove_all(),
+            _ => outcome,
+        };
+        self.syncer.abandon(&outcome.clone().and(Err(Error::Closed)));
+        *self.lock.lock() = None;
+        outcome
+    }
+}

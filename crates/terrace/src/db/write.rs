@@ -1,0 +1,247 @@
+//! The write path: lock the shards, take sequence numbers, append to the log, insert, unlock.
+//!
+//! A batch takes its shards' locks in ascending order, one range of sequence numbers and one log record, so
+//! it is atomic to snapshots (which pass through the locks) and to recovery (one checksum). Nothing between
+//! taking the numbers and the insert can fail but the log append itself, and that poisons the store: a number
+//! once taken is either in the log or the store is refused further writes.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+
+use super::core::{Core, Shard};
+use super::options::Durability;
+use super::stall::Admission;
+use super::types::Stamp;
+use crate::base::entry::take_entry;
+use crate::base::{EntryRef, Error, Result, Seqno, checksum};
+use crate::memtable::Memtable;
+use crate::wal::Reserve;
+
+thread_local! {
+    /// Encoded record bodies are built here, so that a single put allocates nothing.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A larger buffer is given back after use.
+const KEPT_BODY_BYTES: usize = 64 << 10;
+
+/// A batch as the write path sees it: an encoded body and what must not have changed.
+pub(super) struct Commit<'a> {
+    /// Entries in log encoding.
+    pub(super) body: &'a [u8],
+    /// How many.
+    pub(super) count: u32,
+    /// Keys that were read, with the stamp of the read.
+    pub(super) reads: &'a [(Vec<u8>, Stamp)],
+    /// What the write must survive.
+    pub(super) durability: Durability,
+}
+
+impl Core {
+    /// Writes one entry.
+    pub(super) fn write_one(&self, entry: EntryRef<'_>, durability: Durability) -> Result<Seqno> {
+        BODY.with_borrow_mut(|body| {
+            body.clear();
+            entry.encode(body);
+            let hash = self.hash(entry.key);
+            let seqno = self.apply_one(hash, entry, body)?;
+            if body.capacity() > KEPT_BODY_BYTES {
+                *body = Vec::new();
+            }
+            self.after_write(seqno, durability)?;
+            Ok(seqno)
+        })
+    }
+
+    fn apply_one(&self, hash: u64, entry: EntryRef<'_>, body: &[u8]) -> Result<Seqno> {
+        let body_crc = if self.wal.is_some() { checksum::plain(body) } else { 0 };
+        loop {
+            self.admit(body.len() as u64)?;
+            let mut shard = self.shards[self.shard_of(hash)].lock();
+            let active = if self.reserve(&mut shard, body.len())? {
+                let seqno = self.append(&mut shard, 1, body, body_crc)?;
+                shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
+                match self.outgrown(&shard) {
+                    None => return Ok(seqno),
+                    Some(active) => {
+                        drop(shard);
+                        self.seal_in_passing(&active);
+                        return Ok(seqno);
+                    }
+                }
+            } else {
+                Arc::clone(shard.writer.memtable())
+            };
+            drop(shard);
+            self.seal(&active, body.len())?;
+        }
+    }
+
+    /// Writes a batch, if what it read has not changed.
+    pub(super) fn write_batch(&self, commit: &Commit<'_>) -> Result<Seqno> {
+        let mut hashes = Vec::with_capacity(commit.count as usize);
+        let mut input = commit.body;
+        while let Some(entry) = take_entry(&mut input) {
+            hashes.push(self.hash(entry.key));
+        }
+        assert!(input.is_empty() && hashes.len() == commit.count as usize, "a batch body is well formed");
+        let read_hashes: Vec<u64> = commit.reads.iter().map(|(key, _)| self.hash(key)).collect();
+        let body_crc = if self.wal.is_some() { checksum::plain(commit.body) } else { 0 };
+        let last = loop {
+            self.admit(commit.body.len() as u64)?;
+            let mut locked = LockedShards::lock(self, hashes.iter().chain(&read_hashes));
+            self.check_reads(commit.reads, &read_hashes)?;
+            if hashes.is_empty() {
+                return Ok(self.last_seqno());
+            }
+            let home = self.shard_of(hashes[0]);
+            if !self.reserve(locked.get(home), commit.body.len())? {
+                let active = Arc::clone(locked.get(home).writer.memtable());
+                drop(locked);
+                self.seal(&active, commit.body.len())?;
+                continue;
+            }
+            let first = self.append(locked.get(home), commit.count, commit.body, body_crc)?;
+            locked.insert_all(self, first, commit.body, &hashes);
+            let outgrown = self.outgrown(locked.get(home));
+            drop(locked);
+            if let Some(active) = outgrown {
+                self.seal_in_passing(&active);
+            }
+            break first + u64::from(commit.count) - 1;
+        };
+        self.after_write(last, commit.durability)?;
+        Ok(last)
+    }
+
+    /// Refuses, delays or admits a write, as the state of the store asks.
+    #[inline]
+    fn admit(&self, bytes: u64) -> Result<()> {
+        self.check_open()?;
+        self.poison.check()?;
+        while self.stall.admit(bytes, &*self.env.clock) == Admission::Full {
+            self.wait_for_room()?;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn wait_for_room(&self) -> Result<()> {
+        if self.env.spawn.is_none() {
+            self.work_inline()?;
+            self.update_pressure();
+        }
+        self.check_open()?;
+        self.poison.check()?;
+        self.work.retryable_error()?;
+        self.stall.wait_for_room(Duration::from_millis(10), &*self.env.clock);
+        Ok(())
+    }
+
+    /// Makes room in the shard's lane; `false` when the segment is full. Takes no sequence number. Closing
+    /// is checked again here, under the shard's lock: the close passes through all of them before its last
+    /// flush, so no write can slip in behind it.
+    #[inline]
+    fn reserve(&self, shard: &mut Shard, body_bytes: usize) -> Result<bool> {
+        self.check_open()?;
+        match &mut shard.log {
+            None => Ok(true),
+            Some((lane, segment)) => {
+                let reserved = lane.reserve(segment, body_bytes).map_err(|error| match error {
+                    Error::Io { .. } => self.poison.set(error),
+                    refused => refused,
+                });
+                let ready = reserved? == Reserve::Ready;
+                if lane.took_chunk() && segment.wants_prefault() {
+                    self.work.prepare_wanted();
+                }
+                Ok(ready)
+            }
+        }
+    }
+
+    /// Takes `count` sequence numbers and logs the record under them.
+    #[inline]
+    fn append(&self, shard: &mut Shard, count: u32, body: &[u8], body_crc: u32) -> Result<Seqno> {
+        let first = self.seqno.fetch_add(u64::from(count), Ordering::AcqRel) + 1;
+        if let Some((lane, _)) = &mut shard.log {
+            lane.append(first, count, body, body_crc).map_err(|error| self.poison.set(error))?;
+        }
+        Ok(first)
+    }
+
+    /// The active memtable, if it has reached its size.
+    #[inline]
+    fn outgrown(&self, shard: &Shard) -> Option<Arc<Memtable>> {
+        let active = shard.writer.memtable();
+        let full = active.bytes() as u64 >= self.options.effective_write_buffer();
+        full.then(|| Arc::clone(active))
+    }
+
+    /// `Error::Conflict` unless every read key is as it was. The shards of the keys are locked, so the active
+    /// memtable stands still. Everything newer than `flushed_seqno` is in the memtables; a stamp from before
+    /// that cannot be judged without reading tables, which does not happen under locks: it counts as changed.
+    fn check_reads(&self, reads: &[(Vec<u8>, Stamp)], hashes: &[u64]) -> Result<()> {
+        if reads.is_empty() {
+            return Ok(());
+        }
+        let state = self.current.load();
+        for ((key, stamp), hash) in reads.iter().zip(hashes) {
+            let in_sealed = || state.sealed.iter().find_map(|s| s.memtable.newest(*hash, key));
+            let newest = state.active.newest(*hash, key).or_else(in_sealed).unwrap_or(0);
+            if stamp.0 < state.flushed_seqno || newest > stamp.0 {
+                return Err(Error::Conflict);
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the durability that was asked for.
+    #[inline]
+    fn after_write(&self, seqno: Seqno, durability: Durability) -> Result<()> {
+        if self.env.spawn.is_none() && !self.current.load().sealed.is_empty() {
+            self.work_inline()?;
+        }
+        if self.wal.is_none() {
+            // Without a log, the only way to keep a write for certain is to flush it.
+            return if durability.rank() > Durability::Memory.rank() { self.flush_all() } else { Ok(()) };
+        }
+        if durability == Durability::Sync { self.sync_to(seqno) } else { Ok(()) }
+    }
+}
+
+/// The locks of a batch's shards, taken in ascending order.
+struct LockedShards<'a> {
+    guards: Vec<(usize, MutexGuard<'a, Shard>)>,
+}
+
+impl<'a> LockedShards<'a> {
+    fn lock<'h>(core: &'a Core, hashes: impl Iterator<Item = &'h u64>) -> Self {
+        let mut wanted = [0u64; 4]; // One bit for each of up to 256 shards.
+        for hash in hashes {
+            let shard = core.shard_of(*hash);
+            wanted[shard / 64] |= 1 << (shard % 64);
+        }
+        let shards = (0..core.shards.len()).filter(|s| wanted[s / 64] & (1 << (s % 64)) != 0);
+        Self { guards: shards.map(|s| (s, core.shards[s].lock())).collect() }
+    }
+
+    fn get(&mut self, shard: usize) -> &mut Shard {
+        let at = self.guards.binary_search_by_key(&shard, |(s, _)| *s);
+        let at = at.expect("every shard of the batch is locked");
+        &mut self.guards[at].1
+    }
+
+    fn insert_all(&mut self, core: &Core, first: Seqno, body: &[u8], hashes: &[u64]) {
+        let mut input = body;
+        for (seqno, hash) in (first..).zip(hashes) {
+            let Some(entry) = take_entry(&mut input) else { break };
+            let shard = self.get(core.shard_of(*hash));
+            shard.writer.insert(*hash, entry.key, seqno, entry.meta, entry.value);
+        }
+    }
+}
