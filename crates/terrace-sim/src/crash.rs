@@ -192,7 +192,7 @@ impl Exploration {
     }
 
     fn check_crash(&self, crash: &Crash<'_>) -> Result<(), String> {
-        let left = crash.sim.crash(crash.policy, crash.seed);
+        let left = crash.disk();
         verify(crash.script, &left, self.durability, &self.promise(crash, crash.policy))
     }
 
@@ -202,7 +202,7 @@ impl Exploration {
 
     /// Stops the recovery itself at each of its operations, crashes again, and recovers from that.
     fn explore_recovery(&self, crash: &Crash<'_>, before: &str, report: &mut Report) {
-        let whole = crash.sim.crash(crash.policy, crash.seed);
+        let whole = crash.disk();
         // A failure here was reported by whoever checked the plain crash.
         let Ok(_db) = open(&whole, self.durability) else { return };
         let operations = whole.operations();
@@ -210,7 +210,7 @@ impl Exploration {
         // A start of its own for each recovery, so that a small number of them still meets every operation.
         let first = crash.seed as usize % self.inner_stride;
         for (turn, at) in (first..operations as usize).step_by(self.inner_stride).enumerate() {
-            let left = crash.sim.crash(crash.policy, crash.seed);
+            let left = crash.disk();
             left.stop_at(at as u64);
             // It may also open: what follows the stop can be upkeep whose failure is no failure to open.
             drop(open(&left, self.durability));
@@ -243,4 +243,39 @@ struct Crash<'a> {
     progress: Progress,
     policy: CrashPolicy,
     seed: u64,
+}
+
+impl Crash<'_> {
+    /// What the next process finds: a sound disk, even if the run was on one with a planted bug.
+    fn disk(&self) -> SimFs {
+        let disk = self.sim.crash(self.policy, self.seed);
+        disk.ignore_sync(false);
+        disk.ignore_sync_dir(false);
+        disk
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An exploration of a run that never gets to the interesting places would prove little.
+    #[test]
+    fn the_run_gets_to_every_place_and_is_the_same_each_time() {
+        let exploration = Exploration::new(Durability::Process);
+        let script = Script::new(exploration.seed, exploration.length);
+        let log = exploration.reference_run(&script);
+        assert_eq!(log, exploration.reference_run(&script));
+        let count = |parts: &[&str]| log.iter().filter(|line| parts.iter().all(|p| line.contains(p))).count();
+        let recycled = |line: &&String| {
+            let mut ids = line.split('/').filter_map(|part| part.get(..6)?.parse::<u64>().ok());
+            line.contains(".spare to ") && ids.next() != ids.next()
+        };
+        assert!(log.iter().filter(recycled).count() >= 2, "segments are recycled");
+        assert!(count(&["rename", ".wal to"]) >= 4, "segments are switched and retired");
+        assert!(count(&["create", ".tbl"]) >= 12, "tables are made");
+        assert!(count(&["remove", ".tbl"]) >= 6, "compactions remove tables");
+        // One for each of the two openings; more means that it has outgrown its file.
+        assert!(count(&["create", "MANIFEST-"]) >= 3, "the manifest is rewritten");
+    }
 }

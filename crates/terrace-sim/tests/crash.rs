@@ -6,7 +6,10 @@
 
 mod planted;
 
-use terrace::{CrashPolicy, Durability};
+use std::path::Path;
+use std::sync::Arc;
+
+use terrace::{CrashPolicy, Durability, Env, Fs, ManualClock, Options, PowerLoss, SeededRng, SimFs};
 use terrace_sim::crash::{Exploration, INTERVAL, Report};
 
 fn number(name: &str) -> Option<u64> {
@@ -56,6 +59,28 @@ fn a_sync_store_keeps_acknowledged_writes_through_a_power_loss() {
     keeps_its_promises(Durability::Sync);
 }
 
+/// The explorer found that a process which died between making the store's directory and syncing the one above
+/// left a trap: the next process took the directory for settled, and a power loss took the store with it,
+/// durable writes and all.
+#[test]
+fn a_store_in_a_directory_that_a_dead_process_had_made_survives_a_power_loss() {
+    let dir = Path::new("/data/store");
+    let sim = SimFs::new();
+    sim.stop_at(2);
+    sim.create_dir_all(dir).unwrap_err();
+    let sim = sim.crash(CrashPolicy::ProcessDeath, 0);
+    assert!(sim.exists(dir).unwrap());
+    let open = |sim: &SimFs| {
+        let (clock, rng) = (Arc::new(ManualClock::default()), Arc::new(SeededRng::new(1)));
+        Options::new().env(Env::inline(Arc::new(sim.clone()), clock, rng)).open(dir).unwrap()
+    };
+    let db = open(&sim);
+    db.put("key", "value").unwrap();
+    db.sync().unwrap();
+    let left = sim.crash(CrashPolicy::PowerLoss(PowerLoss::LoseUnsynced), 0);
+    assert_eq!(open(&left).get("key").unwrap().as_deref(), Some(&b"value"[..]));
+}
+
 /// Explores a small script with and without a planted bug; the first must fail and the second must not.
 fn is_caught(durability: Durability, plant: impl Fn(&mut Exploration)) {
     let mut exploration = Exploration { length: 16, stride: 40, dice: 1, ..Exploration::new(durability) };
@@ -71,6 +96,7 @@ fn is_caught(durability: Durability, plant: impl Fn(&mut Exploration)) {
 #[test]
 fn a_dropped_directory_sync_is_caught() {
     is_caught(Durability::Sync, |exploration| exploration.file_system = planted::without_directory_syncs);
+    is_caught(Durability::Process, |exploration| exploration.file_system = planted::with_forgotten_tables);
 }
 
 #[test]
@@ -80,5 +106,5 @@ fn a_dropped_sync_is_caught() {
 
 #[test]
 fn a_reordered_manifest_edit_is_caught() {
-    is_caught(Durability::Process, |exploration| exploration.file_system = planted::LateManifest::over);
+    is_caught(Durability::Process, |exploration| exploration.file_system = planted::with_late_edits);
 }

@@ -2,17 +2,29 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use terrace::{File, Fs, LockGuard, RawRegion, SimFs};
 
-/// Does to the manifest what a careless store would do: an edit that was claimed to be durable reaches the
-/// file only after the next change of the directory or of the manifest, such as the removal of the files that
-/// the edit makes obsolete. Header and snapshot of a new manifest are written as they should be.
+/// What a careless store would do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Bug {
+    /// An edit of the manifest that was claimed to be durable reaches the file only after the next change of
+    /// the directory or of the manifest, such as the removal of the files that the edit makes obsolete. Header
+    /// and snapshot of a new manifest are written as they should be.
+    LateEdits,
+    /// The directory is not synced after tables were made in it.
+    ForgottenTables,
+}
+
+/// A sound disk under a store with a bug.
 #[derive(Debug)]
-pub(crate) struct LateManifest {
+pub(crate) struct Careless {
+    bug: Bug,
     disk: SimFs,
     held: Arc<Mutex<Option<Held>>>,
+    table_made: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -22,10 +34,19 @@ struct Held {
     offset: u64,
 }
 
-impl LateManifest {
-    pub(crate) fn over(disk: &SimFs) -> Arc<dyn Fs> {
-        Arc::new(Self { disk: disk.clone(), held: Arc::default() })
+impl Careless {
+    fn over(disk: &SimFs, bug: Bug) -> Arc<dyn Fs> {
+        let (disk, table_made) = (disk.clone(), AtomicBool::new(false));
+        Arc::new(Self { bug, disk, held: Arc::default(), table_made })
     }
+}
+
+pub(crate) fn with_late_edits(disk: &SimFs) -> Arc<dyn Fs> {
+    Careless::over(disk, Bug::LateEdits)
+}
+
+pub(crate) fn with_forgotten_tables(disk: &SimFs) -> Arc<dyn Fs> {
+    Careless::over(disk, Bug::ForgottenTables)
 }
 
 fn is_manifest(path: &Path) -> bool {
@@ -39,11 +60,14 @@ fn release(held: &Mutex<Option<Held>>) -> io::Result<()> {
     late.file.sync()
 }
 
-impl Fs for LateManifest {
+impl Fs for Careless {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = self.disk.create(path)?;
         release(&self.held)?;
-        if !is_manifest(path) {
+        if path.extension().is_some_and(|end| end == "tbl") {
+            self.table_made.store(true, Ordering::Relaxed);
+        }
+        if self.bug != Bug::LateEdits || !is_manifest(path) {
             return Ok(file);
         }
         Ok(Arc::new(LateFile { file, held: Arc::clone(&self.held), synced: Mutex::new(false) }))
@@ -77,6 +101,9 @@ impl Fs for LateManifest {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        if self.bug == Bug::ForgottenTables && self.table_made.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
         self.disk.sync_dir(dir)
     }
 
