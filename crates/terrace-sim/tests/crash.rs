@@ -1,8 +1,9 @@
 //! A store is cut at every operation of its file system, under every kind of loss, and must keep its promises;
 //! and the explorer that says so must find planted bugs.
 //!
-//! `TERRACE_CRASH_FULL=1` stops at every operation of the workload and of every recovery (many hours);
-//! `TERRACE_CRASH_STRIDE=n` and `TERRACE_CRASH_SEED=n` choose something in between.
+//! `TERRACE_CRASH_FULL=1` stops at every operation of the workload and of every recovery (an hour or so).
+//! In between: `TERRACE_CRASH_STRIDE=1` stops at every operation of the workload, `TERRACE_CRASH_INNER=n` crashes
+//! the recovery at n of these points, `TERRACE_CRASH_SEED=n` makes another workload.
 
 mod planted;
 
@@ -21,7 +22,8 @@ fn exploration(durability: Durability) -> Exploration {
     exploration.seed = number("TERRACE_CRASH_SEED").unwrap_or(1);
     if number("TERRACE_CRASH_FULL").is_none() {
         exploration.stride = number("TERRACE_CRASH_STRIDE").unwrap_or(40) as usize;
-        (exploration.dice, exploration.inner_points, exploration.inner_stride) = (2, 6, 9);
+        exploration.inner_points = number("TERRACE_CRASH_INNER").unwrap_or(6) as usize;
+        (exploration.dice, exploration.inner_stride) = (2, 9);
     }
     exploration
 }
