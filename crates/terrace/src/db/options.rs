@@ -1,0 +1,308 @@
+//! `Options`: everything that can be set about a store, each with unit, default, range and trade-off.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Db;
+use crate::base::{Error, Result};
+use crate::io::Env;
+
+/// Default of [`Options::memory_budget`]: 256 MiB.
+pub const DEFAULT_MEMORY_BUDGET_BYTES: u64 = 256 << 20;
+/// Default of [`Options::shards`].
+pub const DEFAULT_SHARDS: usize = 16;
+/// Default of [`Options::block_bytes`]: 8 KiB.
+pub const DEFAULT_BLOCK_BYTES: usize = 8 << 10;
+/// Default of [`Options::table_bytes`]: 32 MiB.
+pub const DEFAULT_TABLE_BYTES: u64 = 32 << 20;
+/// Default of [`Options::filter_bits_per_key`]: about 1 % false positives.
+pub const DEFAULT_FILTER_BITS_PER_KEY: u8 = 10;
+/// Default of [`Options::level_ratio`].
+pub const DEFAULT_LEVEL_RATIO: u32 = 10;
+/// Default of [`Options::l0_runs`].
+pub const DEFAULT_L0_RUNS: usize = 4;
+/// Default of [`Options::l0_limit`].
+pub const DEFAULT_L0_LIMIT: usize = 32;
+/// Default of [`Options::compression_from_level`].
+pub const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 2;
+/// The smallest memory budget, 4 MiB.
+pub const MIN_MEMORY_BUDGET_BYTES: u64 = 4 << 20;
+
+/// What a write survives once it is acknowledged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// Nothing but a clean close or a flush: there is no log.
+    Memory,
+    /// The death of the process (`kill -9`), not a power loss. The default of the library.
+    Process,
+    /// As `Process`, and a power loss costs at most the writes of the last period.
+    Interval(Duration),
+    /// A power loss: acknowledged after the log is synced.
+    Sync,
+}
+
+impl Durability {
+    /// Orders the levels by what they survive.
+    pub(crate) fn rank(self) -> u8 {
+        match self {
+            Self::Memory => 0,
+            Self::Process => 1,
+            Self::Interval(_) => 2,
+            Self::Sync => 3,
+        }
+    }
+}
+
+/// How tables are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Blocks are stored as they are.
+    None,
+    /// LZ4: fast, about half the size on text.
+    Lz4,
+}
+
+/// Settings of a store; the defaults make a good one.
+///
+/// ```
+/// # fn main() -> terrace::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// let db = terrace::Options::new().memory_budget(64 << 20).open(dir.path().join("data"))?;
+/// # db.close()
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    pub(crate) memory_budget_bytes: u64,
+    pub(crate) write_buffer_bytes: Option<u64>,
+    pub(crate) shards: usize,
+    pub(crate) durability: Durability,
+    pub(crate) block_bytes: usize,
+    pub(crate) table_bytes: u64,
+    pub(crate) filter_bits_per_key: u8,
+    pub(crate) compression: Compression,
+    pub(crate) compression_from_level: usize,
+    pub(crate) level_ratio: u32,
+    pub(crate) l0_runs: usize,
+    pub(crate) l0_limit: usize,
+    pub(crate) background_compaction: bool,
+    pub(crate) background_threads: usize,
+    pub(crate) create_if_missing: bool,
+    pub(crate) env: Env,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            memory_budget_bytes: DEFAULT_MEMORY_BUDGET_BYTES,
+            write_buffer_bytes: None,
+            shards: DEFAULT_SHARDS,
+            durability: Durability::Process,
+            block_bytes: DEFAULT_BLOCK_BYTES,
+            table_bytes: DEFAULT_TABLE_BYTES,
+            filter_bits_per_key: DEFAULT_FILTER_BITS_PER_KEY,
+            compression: Compression::Lz4,
+            compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
+            level_ratio: DEFAULT_LEVEL_RATIO,
+            l0_runs: DEFAULT_L0_RUNS,
+            l0_limit: DEFAULT_L0_LIMIT,
+            background_compaction: true,
+            background_threads: 0,
+            create_if_missing: true,
+            env: Env::default(),
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Memory for everything: memtables, cache, filters, indexes, compaction. Bytes; default 256 MiB, at
+    /// least 4 MiB. More memory means fewer reads from disk and fewer, larger flushes.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget_bytes = bytes;
+        self
+    }
+
+    /// Size at which the memtable is sealed and flushed. Bytes; default an eighth of the memory budget, from
+    /// 256 KiB to a quarter of the budget. Larger buffers write less in total and take longer to recover.
+    pub fn write_buffer(mut self, bytes: u64) -> Self {
+        self.write_buffer_bytes = Some(bytes);
+        self
+    }
+
+    /// Shards of the memtable; a power of two from 1 to 256, default 16. More shards let more threads write
+    /// at once and make range reads a little slower.
+    pub fn shards(mut self, count: usize) -> Self {
+        self.shards = count;
+        self
+    }
+
+    /// What an acknowledged write survives, unless the write asks for more. Default [`Durability::Process`].
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Target size of a data block before compression. Bytes; default 8 KiB, from 512 to 1 MiB. Small
+    /// blocks read less per look-up; large ones compress better.
+    pub fn block_bytes(mut self, bytes: usize) -> Self {
+        self.block_bytes = bytes;
+        self
+    }
+
+    /// Target size of a table file. Bytes; default 32 MiB, from 64 KiB to 4 GiB. Small tables make
+    /// compactions short; large ones make fewer files.
+    pub fn table_bytes(mut self, bytes: u64) -> Self {
+        self.table_bytes = bytes;
+        self
+    }
+
+    /// Filter bits per key; default 10 (1 % false positives), 0 to 32. Zero writes no filters.
+    pub fn filter_bits_per_key(mut self, bits: u8) -> Self {
+        self.filter_bits_per_key = bits;
+        self
+    }
+
+    /// Compression of the deeper levels. Default [`Compression::Lz4`].
+    pub fn compression(mut self, compression: Compression) -> Self {
+        self.compression = compression;
+        self
+    }
+
+    /// The first level that is compressed; default 2, 0 to 7. The upper levels are small and rewritten often.
+    pub fn compression_from_level(mut self, level: usize) -> Self {
+        self.compression_from_level = level;
+        self
+    }
+
+    /// How many times larger each level is than the one above; default 10, 2 to 100. A small ratio writes
+    /// less and takes more space and reads.
+    pub fn level_ratio(mut self, ratio: u32) -> Self {
+        self.level_ratio = ratio;
+        self
+    }
+
+    /// Runs in level 0 that start a compaction; default 4, 1 to 64. More runs write less and read slower.
+    pub fn l0_runs(mut self, runs: usize) -> Self {
+        self.l0_runs = runs;
+        self
+    }
+
+    /// Runs in level 0 at which writers stop and wait; default 32, above `l0_runs`, at most 256. Delays begin
+    /// at 60 % of it.
+    pub fn l0_limit(mut self, runs: usize) -> Self {
+        self.l0_limit = runs;
+        self
+    }
+
+    /// Whether tables are compacted in the background; default `true`. Without it, only
+    /// [`Db::compact`] reorganises, and level 0 grows without a limit.
+    pub fn background_compaction(mut self, on: bool) -> Self {
+        self.background_compaction = on;
+        self
+    }
+
+    /// Compaction threads; default 0, which means the number of cores less one (at least 1). At most 64.
+    pub fn background_threads(mut self, threads: usize) -> Self {
+        self.background_threads = threads;
+        self
+    }
+
+    /// Whether a missing or empty directory becomes a new store; default `true`.
+    pub fn create_if_missing(mut self, create: bool) -> Self {
+        self.create_if_missing = create;
+        self
+    }
+
+    /// The file system, clock, randomness and threads to run on; default the real ones.
+    pub fn env(mut self, env: Env) -> Self {
+        self.env = env;
+        self
+    }
+
+    /// Opens the store in `path` with these options.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
+        Db::open_with(path.as_ref(), self)
+    }
+
+    /// The memtable size that is in force.
+    pub(crate) fn effective_write_buffer(&self) -> u64 {
+        self.write_buffer_bytes.unwrap_or(self.memory_budget_bytes / 8)
+    }
+
+    /// Checks every option against its range.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let check = |ok: bool, name: &str, found: u64, range: &str| {
+            if ok {
+                Ok(())
+            } else {
+                Err(Error::invalid(format!("option {name} is {found}; it takes {range}")))
+            }
+        };
+        let budget = self.memory_budget_bytes;
+        check(budget >= MIN_MEMORY_BUDGET_BYTES, "memory_budget", budget, "4 MiB or more")?;
+        let buffer = self.effective_write_buffer();
+        let fits = (256 << 10..=budget / 4).contains(&buffer);
+        check(fits, "write_buffer", buffer, "256 KiB to a quarter of the memory budget")?;
+        let shards = self.shards;
+        let power = shards.is_power_of_two() && shards <= 256;
+        check(power, "shards", shards as u64, "a power of two from 1 to 256")?;
+        let block = self.block_bytes;
+        check((512..=1 << 20).contains(&block), "block_bytes", block as u64, "512 to 1,048,576")?;
+        let table = self.table_bytes;
+        check((64 << 10..=4 << 30).contains(&table), "table_bytes", table, "64 KiB to 4 GiB")?;
+        let bits = u64::from(self.filter_bits_per_key);
+        check(bits <= 32, "filter_bits_per_key", bits, "0 to 32")?;
+        let from = self.compression_from_level;
+        check(from <= 7, "compression_from_level", from as u64, "0 to 7")?;
+        let ratio = self.level_ratio;
+        check((2..=100).contains(&ratio), "level_ratio", u64::from(ratio), "2 to 100")?;
+        let runs = self.l0_runs;
+        check((1..=64).contains(&runs), "l0_runs", runs as u64, "1 to 64")?;
+        let limit = self.l0_limit;
+        check(limit > runs && limit <= 256, "l0_limit", limit as u64, "more than l0_runs, at most 256")?;
+        let threads = self.background_threads;
+        check(threads <= 64, "background_threads", threads as u64, "0 to 64")?;
+        if let Durability::Interval(period) = self.durability {
+            let ms = period.as_millis() as u64;
+            check((1..=3_600_000).contains(&ms), "durability interval (ms)", ms, "1 ms to 1 hour")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_valid_and_limits_are_checked() {
+        Options::new().validate().unwrap();
+        let refused: Vec<Options> = vec![
+            Options::new().memory_budget(1),
+            Options::new().write_buffer(1),
+            Options::new().write_buffer(1 << 40),
+            Options::new().shards(0),
+            Options::new().shards(3),
+            Options::new().shards(512),
+            Options::new().block_bytes(1),
+            Options::new().table_bytes(1),
+            Options::new().filter_bits_per_key(33),
+            Options::new().compression_from_level(8),
+            Options::new().level_ratio(1),
+            Options::new().l0_runs(0),
+            Options::new().l0_limit(4),
+            Options::new().background_threads(65),
+            Options::new().durability(Durability::Interval(Duration::ZERO)),
+        ];
+        for options in refused {
+            assert!(matches!(options.validate(), Err(Error::InvalidInput(_))), "{options:?}");
+        }
+    }
+}
