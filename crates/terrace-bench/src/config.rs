@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
 use terrace::{Durability, Options};
 
 /// One thing to measure.
@@ -54,7 +53,9 @@ impl Workload {
     pub fn parse(name: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(|(_, name)| name).join(", ");
         let found = Self::ALL.iter().find(|(_, known)| *known == name);
-        found.map(|(workload, _)| *workload).ok_or_else(|| format!("no workload {name:?}; there are {}", known()))
+        found
+            .map(|(workload, _)| *workload)
+            .ok_or_else(|| format!("no workload {name:?}; there are {}", known()))
     }
 
     /// Whether it writes keys into an empty store.
@@ -110,11 +111,15 @@ impl Default for Config {
 
 impl Config {
     /// Checks the ranges.
-    pub(crate) fn validate(&self) -> Result<()> {
-        ensure!((1..=crate::keys::LIMIT).contains(&self.entries), "entries: 1 to {}", crate::keys::LIMIT);
-        ensure!((1..=1024).contains(&self.threads), "threads: 1 to 1,024");
-        ensure!(self.value_bytes <= 64 << 20, "value-bytes: at most 64 MiB");
-        ensure!(self.working_set != Some(0), "working-set: at least 1");
+    pub(crate) fn validate(&self) -> terrace::Result<()> {
+        let limit = crate::keys::LIMIT;
+        let check = |ok: bool, what: &str| {
+            if ok { Ok(()) } else { Err(terrace::Error::InvalidInput(what.to_owned())) }
+        };
+        check((1..=limit).contains(&self.entries), "entries: 1 to 10^15")?;
+        check((1..=1024).contains(&self.threads), "threads: 1 to 1,024")?;
+        check(self.value_bytes <= 64 << 20, "value-bytes: at most 64 MiB")?;
+        check(self.working_set != Some(0), "working-set: at least 1")?;
         Ok(())
     }
 

@@ -69,7 +69,8 @@ pub fn print_table(report: &Report) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_header([
-        "workload", "ops", "ops/s", "p50", "p99", "p99.9", "max", "CPU s", "wall s", "RSS", "disk", "W-amp", "S-amp",
+        "workload", "ops", "ops/s", "p50", "p99", "p99.9", "max", "CPU s", "wall s", "RSS", "disk", "W-amp",
+        "S-amp",
     ]);
     for row in &report.rows {
         table.add_row([

@@ -55,7 +55,8 @@ impl Session {
         let (path, temporary) = match &config.dir {
             Some(dir) => (dir.clone(), None),
             None => {
-                let dir = TempDir::with_prefix("terrace-bench-").context("cannot make a temporary directory")?;
+                let dir =
+                    TempDir::with_prefix("terrace-bench-").context("cannot make a temporary directory")?;
                 (dir.path().to_path_buf(), Some(dir))
             }
         };

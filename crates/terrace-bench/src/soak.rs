@@ -62,7 +62,8 @@ pub fn soak(config: &Config, mut each: impl FnMut(&Row)) -> Result<(Report, Soak
         Err(error) => (0, Some(format!("{error:#}"))),
     };
     session.close()?;
-    let puts = || report.rows.iter().filter(|row| ["fillrandom", "fillseq", "overwrite"].contains(&row.workload));
+    let puts =
+        || report.rows.iter().filter(|row| ["fillrandom", "fillseq", "overwrite"].contains(&row.workload));
     let put_count: u64 = puts().map(|row| row.operations).sum();
     let slow: f64 = puts().map(|row| row.share_over_5ms * row.operations as f64).sum();
     let soak = Soak {
@@ -90,16 +91,32 @@ impl Soak {
             let _ = writeln!(out, "{name:<22}{text}"); // Writing to a string cannot fail.
         };
         let memory = ratio(self.resident_peak_bytes, self.budget_bytes);
-        line("peak memory", format!("{} of a budget of {} ({memory:.2}×)", mib(self.resident_peak_bytes), mib(self.budget_bytes)));
+        line(
+            "peak memory",
+            format!(
+                "{} of a budget of {} ({memory:.2}×)",
+                mib(self.resident_peak_bytes),
+                mib(self.budget_bytes)
+            ),
+        );
         line("slowest put", time(self.put_max_ns));
         line("puts over 5 ms", format!("{:.6} %", self.put_share_over_5ms * 100.0));
         let space = ratio(self.disk_bytes, self.live_bytes);
-        line("disk at rest", format!("{} for {} of live data ({space:.2}×)", mib(self.disk_bytes), mib(self.live_bytes)));
+        line(
+            "disk at rest",
+            format!("{} for {} of live data ({space:.2}×)", mib(self.disk_bytes), mib(self.live_bytes)),
+        );
         line("reopening", format!("{:.3} s", self.reopen_seconds));
-        line("full scan", match &self.difference {
-            None => format!("{} of {} entries equal, in {:.1} s", self.verified, self.entries, self.scan_seconds),
-            Some(difference) => format!("DIFFERENCE: {difference}"),
-        });
+        line(
+            "full scan",
+            match &self.difference {
+                None => format!(
+                    "{} of {} entries equal, in {:.1} s",
+                    self.verified, self.entries, self.scan_seconds
+                ),
+                Some(difference) => format!("DIFFERENCE: {difference}"),
+            },
+        );
         out
     }
 

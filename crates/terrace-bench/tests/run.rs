@@ -35,7 +35,8 @@ fn the_acceptance_check_compares_every_entry_after_reopening() {
 #[test]
 fn the_acceptance_check_finds_what_was_never_put() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { dir: Some(dir.path().join("store")), workloads: vec![Workload::FillSeq], ..small() };
+    let config =
+        Config { dir: Some(dir.path().join("store")), workloads: vec![Workload::FillSeq], ..small() };
     run(&config, |_| {}).unwrap();
     let db = terrace::Db::open(dir.path().join("store")).unwrap();
     db.delete("0000000000000042").unwrap();

@@ -7,7 +7,7 @@
 //! | 2 | wrong usage: an unknown flag, a value outside its range |
 //! | 3 | the store refused: missing, locked, damaged, full, poisoned |
 //! | 4 | input or output outside the store: a bad line, a file that cannot be read or written |
-//! | 5 | the server cannot be reached or answered with an error |
+//! | 5 | the server cannot start, cannot be reached or answered with an error |
 //! | 6 | a check found a difference (`bench --verify`) |
 //!
 //! The codes are an interface: scripts depend on them, so a number never changes its meaning.
@@ -29,7 +29,7 @@ pub(crate) enum Code {
     Store = 3,
     /// Input or output outside the store failed.
     Data = 4,
-    /// The server failed or could not be reached.
+    /// The server failed, or could not be started or reached.
     Server = 5,
     /// A check found a difference.
     Difference = 6,

@@ -38,7 +38,7 @@ Exit codes:
   2  wrong usage
   3  the store refused: missing, locked, damaged, full
   4  input or output outside the store: a bad line, an unreadable file
-  5  the server cannot be reached or answered with an error
+  5  the server cannot start, cannot be reached or answered with an error
   6  a check found a difference (bench --verify)";
 
 fn main() -> ExitCode {

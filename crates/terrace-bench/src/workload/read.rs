@@ -36,7 +36,8 @@ pub(super) fn random(session: &Session) -> Result<Outcome> {
 /// Gets keys that are not there.
 pub(super) fn missing(session: &Session) -> Result<Outcome> {
     let entries = session.config.entries;
-    let outcome = gets(session, session.config.gets, |db, random| get_one(db, missing_key(random % entries)))?;
+    let outcome =
+        gets(session, session.config.gets, |db, random| get_one(db, missing_key(random % entries)))?;
     ensure!(outcome.found == 0, "{} keys found that were never put", outcome.found);
     Ok(outcome)
 }
@@ -82,7 +83,11 @@ fn get_one(db: &Db, key: impl AsRef<[u8]>) -> Result<u64> {
 }
 
 /// Calls `read` with the store and a random number, `operations` times over all threads; adds up what it found.
-fn gets(session: &Session, operations: u64, read: impl Fn(&Db, u64) -> Result<u64> + Sync) -> Result<Outcome> {
+fn gets(
+    session: &Session,
+    operations: u64,
+    read: impl Fn(&Db, u64) -> Result<u64> + Sync,
+) -> Result<Outcome> {
     let config = &session.config;
     on_threads(config.threads, operations, |thread, part| {
         let operations = part.end - part.start;

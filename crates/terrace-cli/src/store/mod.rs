@@ -31,7 +31,7 @@ pub(crate) struct Target {
     #[command(flatten)]
     place: Place,
     /// The keyspace to work in (with --dir).
-    #[arg(long, value_name = "NAME", requires = "dir", global = false)]
+    #[arg(long, value_name = "NAME")]
     keyspace: Option<String>,
     /// Keys and values in arguments use the escapes \\, \t, \n, \r and \xHH.
     #[arg(long)]
@@ -55,6 +55,10 @@ impl Target {
     pub(crate) fn open(&self, access: Access) -> Result<Box<dyn Store>> {
         match (&self.place.dir, &self.place.url) {
             (Some(dir), _) => Ok(Box::new(dir::DirStore::open(dir, self.keyspace.as_deref(), access)?)),
+            (None, Some(_)) if self.keyspace.is_some() => Err(Failure::error(
+                Code::Usage,
+                "--keyspace needs --dir; a URL names a database by its number",
+            )),
             (None, Some(url)) => Ok(Box::new(url::UrlStore::connect(url)?)),
             (None, None) => Err(Failure::error(Code::Usage, "say where: --dir DIR or --url URL")),
         }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use redis::Connection;
 
 use super::{Range, Store, Visit};
@@ -34,7 +34,7 @@ impl UrlStore {
         let address = client.get_connection_info().addr().to_string();
         let connection = client
             .get_connection_with_timeout(CONNECT_TIMEOUT)
-            .with_context(|| format!("cannot connect to {address}"))?;
+            .map_err(|e| Failure::error(Code::Server, format!("cannot connect to {address}: {e}")))?;
         Ok(Self { connection })
     }
 

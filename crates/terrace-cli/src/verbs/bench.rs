@@ -2,10 +2,8 @@
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
-use terrace::Durability;
 use terrace_bench::{Config, Report, Workload, print_json, print_table, run, soak};
 
 use super::serve::DurabilityLevel;
@@ -75,13 +73,7 @@ impl Bench {
     }
 
     fn config(&self) -> Config {
-        let interval = Duration::from_millis(self.interval_ms);
-        let durability = self.durability.map(|level| match level {
-            DurabilityLevel::Memory => Durability::Memory,
-            DurabilityLevel::Process => Durability::Process,
-            DurabilityLevel::Interval => Durability::Interval(interval),
-            DurabilityLevel::Sync => Durability::Sync,
-        });
+        let durability = self.durability.map(|level| level.with_interval_ms(self.interval_ms));
         Config {
             entries: self.entries,
             value_bytes: self.value_bytes,
