@@ -1,6 +1,6 @@
 //! Rows of a report, as a table and as JSON lines.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, presets};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
@@ -67,20 +67,22 @@ pub struct Report {
 /// The report as a table.
 pub fn print_table(report: &Report) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none()));
     table.set_header([
         "workload", "ops", "ops/s", "p50", "p99", "p99.9", "max", "CPU s", "wall s", "RSS", "disk", "W-amp",
         "S-amp",
     ]);
     for row in &report.rows {
+        // A workload that only waits has no operations to time.
+        let timed = |text: String| if row.max_ns == 0 { String::new() } else { text };
         table.add_row([
             row.workload.to_owned(),
-            row.operations.to_string(),
-            format!("{:.0}", row.per_second),
-            time(row.p50_ns),
-            time(row.p99_ns),
-            time(row.p999_ns),
-            time(row.max_ns),
+            timed(row.operations.to_string()),
+            timed(format!("{:.0}", row.per_second)),
+            timed(time(row.p50_ns)),
+            timed(time(row.p99_ns)),
+            timed(time(row.p999_ns)),
+            timed(time(row.max_ns)),
             format!("{:.2}", row.cpu_seconds),
             format!("{:.2}", row.seconds),
             mib(row.resident_bytes),

@@ -98,6 +98,7 @@ impl Session {
         if workload == Workload::Overwrite {
             self.round += 1;
         }
+        workload::prepare(self, workload)?;
         let before = self.db.stats().stalls;
         let (started, cpu_before) = (Instant::now(), resources::cpu_seconds());
         let outcome = workload::perform(self, workload).with_context(|| workload.name())?;

@@ -3,6 +3,8 @@
 //! Directory and server both end in one JSON object, so both are shown by the same code. Values whose name ends
 //! in `_bytes` or `_ns` get a unit in the tables; the JSON keeps plain numbers.
 
+use std::fmt::Write as _;
+
 use serde_json::{Map, Value, json};
 use terrace::Db;
 
@@ -110,7 +112,7 @@ pub(crate) fn to_text(stats: &Value) -> String {
         fields.iter().filter(|(_, v)| !is_group(v)).map(|(name, v)| (name.clone(), plain(name, v))),
     );
     for (name, value) in fields.iter().filter(|(_, v)| is_group(v)) {
-        out.push_str(&format!("\n{name}\n"));
+        let _ = writeln!(out, "\n{name}"); // Writing to a string cannot fail.
         out.push_str(&match value {
             Value::Object(group) => {
                 table::pairs(group.iter().map(|(name, v)| (name.clone(), plain(name, v))))

@@ -1,10 +1,13 @@
 //! Small tables for a reader at a terminal.
 
-use comfy_table::{CellAlignment, Table, presets};
+use comfy_table::{CellAlignment, LineStyle, Table, TableStyle, presets};
 
-fn empty() -> Table {
+/// A line above, below, and under the header; none between rows.
+const STYLE: TableStyle = presets::UTF8_HORIZONTAL_ONLY.row_separator(LineStyle::none());
+
+fn empty(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(STYLE).set_header(header);
     table
 }
 
@@ -20,8 +23,7 @@ pub(crate) fn pairs(rows: impl Iterator<Item = (String, String)>) -> String {
 
 /// Figures under their names, aligned to the right.
 pub(crate) fn rows(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut table = empty();
-    table.set_header(header);
+    let mut table = empty(header);
     for row in rows {
         table.add_row(row);
     }
@@ -33,8 +35,7 @@ pub(crate) fn rows(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> 
 
 /// Text under its names, aligned to the left.
 pub(crate) fn text(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
-    let mut table = empty();
-    table.set_header(header);
+    let mut table = empty(header);
     for row in rows {
         table.add_row(row);
     }

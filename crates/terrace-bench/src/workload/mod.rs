@@ -12,6 +12,11 @@ use crate::config::Workload;
 use crate::latency;
 use crate::run::{Outcome, Session};
 
+/// What must be done before a workload and is no part of its figures.
+pub(crate) fn prepare(session: &Session, workload: Workload) -> Result<()> {
+    if workload == Workload::ReadWarm { read::warm_up(session) } else { Ok(()) }
+}
+
 /// Does one workload.
 pub(crate) fn perform(session: &Session, workload: Workload) -> Result<Outcome> {
     match workload {

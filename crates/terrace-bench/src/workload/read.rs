@@ -11,16 +11,26 @@ use crate::run::{Outcome, Session};
 /// Keys of one multi-get, entries of one scan.
 const GROUP: u64 = 100;
 
-/// Gets from a working set of neighbouring keys, in the middle of the store, after one pass over all of them.
-pub(super) fn warm(session: &Session) -> Result<Outcome> {
-    let config = &session.config;
-    let set = config.working_set();
-    let first = (config.entries - set) / 2;
-    let order = Shuffle::new(set, config.seed);
+/// The working set: neighbouring keys in the middle of the store. Returns the first and their number.
+fn working_set(session: &Session) -> (u64, u64) {
+    let set = session.config.working_set();
+    ((session.config.entries - set) / 2, set)
+}
+
+/// Reads the working set once, in random order.
+pub(super) fn warm_up(session: &Session) -> Result<()> {
+    let (first, set) = working_set(session);
+    let order = Shuffle::new(set, session.config.seed);
     for position in 0..set {
         session.db.get(key(first + order.at(position)))?;
     }
-    let outcome = gets(session, config.gets, |db, random| get_one(db, key(first + random % set)))?;
+    Ok(())
+}
+
+/// Gets from the working set.
+pub(super) fn warm(session: &Session) -> Result<Outcome> {
+    let (first, set) = working_set(session);
+    let outcome = gets(session, session.config.gets, |db, random| get_one(db, key(first + random % set)))?;
     ensure!(outcome.found == outcome.operations, "{} of {} keys found", outcome.found, outcome.operations);
     Ok(outcome)
 }

@@ -18,7 +18,7 @@ pub(crate) fn escape(bytes: &[u8]) -> String {
                 '\r' => out.push_str("\\r"),
                 // A byte-order mark at the start of a file would be taken for one.
                 c if c.is_control() || c == '\u{feff}' => {
-                    push_hex(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes())
+                    push_hex(&mut out, c.encode_utf8(&mut [0; 4]).as_bytes());
                 }
                 c => out.push(c),
             }

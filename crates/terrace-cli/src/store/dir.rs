@@ -1,11 +1,11 @@
 //! A store in a directory that this process opens for the length of one verb.
 
-use std::ops::Bound;
 use std::path::Path;
 
 use anyhow::Result;
 use terrace::{Db, Entry, Keyspace, Options, WriteOptions};
 
+use super::range::Bounds;
 use super::{Access, Range, Store, Visit};
 use crate::codec::Record;
 use crate::exit::{Code, Failure};
@@ -42,19 +42,19 @@ impl DirStore {
         Ok(Self { db, keyspace })
     }
 
-    fn iter(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>)) -> terrace::Iter {
+    fn iter(&self, bounds: Bounds) -> terrace::Iter {
         self.keyspace.range::<Vec<u8>>(bounds)
     }
 }
 
-fn record(key: &[u8], entry: Entry, keys_only: bool) -> Record {
+fn record(key: &[u8], entry: &Entry, keys_only: bool) -> Record {
     let value = if keys_only { Vec::new() } else { entry.value.to_vec() };
     Record { key: key.to_vec(), value, expires_at_ms: entry.expires_at_ms, tag: entry.tag }
 }
 
 impl Store for DirStore {
     fn get(&mut self, key: &[u8]) -> Result<Option<Record>> {
-        Ok(self.keyspace.get_entry(key)?.map(|entry| record(key, entry, false)))
+        Ok(self.keyspace.get_entry(key)?.map(|entry| record(key, &entry, false)))
     }
 
     fn write(&mut self, batch: &[Record]) -> Result<()> {
@@ -95,7 +95,7 @@ impl Store for DirStore {
             let next = if range.reverse { entries.next_back_entry() } else { entries.next_entry() };
             let Some(next) = next else { break };
             let (key, entry) = next?;
-            if !visit(record(&key, entry, range.keys_only))? {
+            if !visit(record(&key, &entry, range.keys_only))? {
                 break;
             }
         }

@@ -2,6 +2,9 @@
 
 use std::ops::Bound;
 
+/// The first and the last key of a range.
+pub(crate) type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// The keys of a scan: all that fulfil every condition given.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Range {
@@ -21,7 +24,7 @@ pub(crate) struct Range {
 
 impl Range {
     /// The bounds that prefix, from and to leave; `None` when no key can lie between them.
-    pub(crate) fn bounds(&self) -> Option<(Bound<Vec<u8>>, Bound<Vec<u8>>)> {
+    pub(crate) fn bounds(&self) -> Option<Bounds> {
         let from = self.from.clone().unwrap_or_default().max(self.prefix.clone());
         let ends = [self.to.clone(), successor(&self.prefix)];
         let to = ends.into_iter().flatten().min();

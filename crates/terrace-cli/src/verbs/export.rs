@@ -37,7 +37,7 @@ pub(crate) struct LayoutFlags {
     /// The field or column of the value.
     #[arg(long, value_name = "NAME", default_value = "value")]
     value_field: String,
-    /// CSV and TSV: no line of column names; the columns are key, value, expires_at_ms, tag.
+    /// CSV and TSV: no line of column names; the columns are key, value, expiry in ms since 1970, tag.
     #[arg(long)]
     no_header: bool,
 }

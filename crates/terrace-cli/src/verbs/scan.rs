@@ -82,9 +82,9 @@ fn print_lines(store: &mut dyn Store, range: &Range) -> Result<()> {
     let mut lines = JsonWriter::new(BufWriter::new(io::stdout().lock()), &Layout::new(Format::Jsonl));
     store.scan(range, &mut |record| {
         if range.keys_only {
-            lines.write_key(&record.key)?
+            lines.write_key(&record.key)?;
         } else {
-            lines.write(&record)?
+            lines.write(&record)?;
         }
         Ok(true)
     })?;

@@ -25,9 +25,9 @@ impl Stats {
         store.close()?;
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{stats}")?
+            writeln!(out, "{stats}")?;
         } else {
-            write!(out, "{}", figures::to_text(&stats))?
+            write!(out, "{}", figures::to_text(&stats))?;
         }
         Ok(Code::Done)
     }

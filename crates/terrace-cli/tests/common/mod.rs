@@ -10,75 +10,76 @@ use assert_cmd::Command;
 use assert_cmd::cargo::{cargo_bin, cargo_bin_cmd};
 
 /// A place where verbs work, as the user names it.
-pub struct Place {
+pub(crate) struct Place {
     flags: Vec<String>,
-    _dir: Option<tempfile::TempDir>,
     _server: Option<Server>,
+    /// Removed when the place is dropped, after the server.
+    dir: Option<tempfile::TempDir>,
 }
 
 impl Place {
     /// An empty directory, which the first write turns into a store.
-    pub fn dir() -> Self {
+    pub(crate) fn dir() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut place = Self::existing(&dir.path().join("store"));
-        place._dir = Some(dir);
+        place.dir = Some(dir);
         place
     }
 
     /// A directory that the test owns.
-    pub fn existing(dir: &Path) -> Self {
-        Self { flags: vec!["--dir".into(), dir.display().to_string()], _dir: None, _server: None }
+    pub(crate) fn existing(dir: &Path) -> Self {
+        Self { flags: vec!["--dir".into(), dir.display().to_string()], dir: None, _server: None }
     }
 
     /// A running server of its own.
-    pub fn server() -> Self {
+    pub(crate) fn server() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let server = Server::start(&dir.path().join("store"), &[]);
-        Self { flags: vec!["--url".into(), server.url()], _dir: Some(dir), _server: Some(server) }
+        Self { flags: vec!["--url".into(), server.url()], dir: Some(dir), _server: Some(server) }
     }
 
     /// The verb with its arguments, at this place.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = terrace();
         command.arg(arguments[0]).args(&self.flags).args(&arguments[1..]);
         command
     }
 
     /// What the verb prints; it must end with 0.
-    pub fn run(&self, arguments: &[&str]) -> String {
+    pub(crate) fn run(&self, arguments: &[&str]) -> String {
         String::from_utf8(self.bytes(arguments)).unwrap()
     }
 
     /// As `run`, for output that is not text.
-    pub fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
+    pub(crate) fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
         self.command(arguments).assert().success().get_output().stdout.clone()
     }
 
     /// The verb must end with this code; returns what it says.
-    pub fn fails(&self, code: i32, arguments: &[&str]) -> String {
+    pub(crate) fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let assert = self.command(arguments).assert().code(code);
         String::from_utf8(assert.get_output().stderr.clone()).unwrap()
     }
 }
 
 /// The binary.
-pub fn terrace() -> Command {
+pub(crate) fn terrace() -> Command {
     let mut command = cargo_bin_cmd!("terrace");
     command.timeout(Duration::from_secs(60));
     command
 }
 
 /// A server process; killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
     address: String,
     /// The lines printed before it was ready.
-    pub greeting: Vec<String>,
+    pub(crate) greeting: Vec<String>,
 }
 
 impl Server {
     /// Starts `terrace serve` on a free port and waits until it is ready.
-    pub fn start(dir: &Path, flags: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, flags: &[&str]) -> Self {
         let mut child = StdCommand::new(cargo_bin("terrace"))
             .args(["serve", "--port", "0", "--memory", "32M", "--dir"])
             .arg(dir)
@@ -102,12 +103,12 @@ impl Server {
     }
 
     /// Its address as a URL.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
 
     /// Sends a signal by name, such as `TERM`, and waits for the end.
-    pub fn signal(&mut self, name: &str) -> ExitStatus {
+    pub(crate) fn signal(&mut self, name: &str) -> ExitStatus {
         let sent = StdCommand::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -129,7 +130,7 @@ impl Drop for Server {
 }
 
 /// A file with this content, in a directory that lives as long as the first part.
-pub fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+pub(crate) fn file(name: &str, content: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     std::fs::write(&path, content).unwrap();

@@ -1,9 +1,11 @@
 //! What must hold at every place alike: a directory and a running server.
 
+use std::fmt::Write as _;
+
 use crate::common::{Place, file};
 
 /// All of them.
-pub const ALL: [fn(&Place); 8] = [
+pub(crate) const ALL: [fn(&Place); 8] = [
     put_get_and_del,
     bytes_that_are_no_text,
     expiry,
@@ -80,7 +82,7 @@ fn counts(place: &Place) {
 fn import_and_export(place: &Place) {
     let mut text = String::new();
     for n in 0..2_500 {
-        text.push_str(&format!("{{\"key\":\"ie:{n:05}\",\"value\":\"value {n}\"}}\n"));
+        writeln!(text, "{{\"key\":\"ie:{n:05}\",\"value\":\"value {n}\"}}").unwrap();
     }
     text.push_str("{\"key\":\"ie:ttl\",\"value\":\"v\",\"expires_at_ms\":9999999999999}\n");
     let (_dir, path) = file("in.jsonl", &text);
