@@ -74,6 +74,20 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
     Code::Data
 }
 
+/// The error and its causes as one line; a cause that the text before it already contains is not repeated.
+pub(crate) fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        if words.is_empty() {
+            words = text;
+        } else if !words.contains(&text) {
+            words = format!("{words}: {text}");
+        }
+    }
+    words
+}
+
 /// Whether the reader of our output went away (`terrace scan | head`), which is no error.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
@@ -99,6 +113,12 @@ mod tests {
         assert_eq!(code_of(&terrace::Error::InvalidInput("x".into()).into()), Code::Usage);
         assert_eq!(code_of(&Failure::error(Code::Missing, "x").context("outer")), Code::Missing);
         assert_eq!(code_of(&io::Error::other("x").into()), Code::Data);
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let error = anyhow::anyhow!("refused").context("cannot connect: refused").context("line 1");
+        assert_eq!(in_words(&error), "line 1: cannot connect: refused");
     }
 
     #[test]

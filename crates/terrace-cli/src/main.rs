@@ -47,7 +47,7 @@ fn main() -> ExitCode {
         // The reader has seen enough.
         Err(error) if exit::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("terrace: {error:#}");
+            eprintln!("terrace: {}", exit::in_words(&error));
             ExitCode::from(exit::code_of(&error) as u8)
         }
     }

@@ -62,7 +62,10 @@ impl Import {
         // Closed in either case: what was imported before an error is to stay.
         let (closed, summary) = (copy.store.close(), copy.progress.finish(copy.written_bytes));
         let imported = copy.progress.entries();
-        result.with_context(|| format!("{}: stopped after {imported} imported entries", self.file))?;
+        result.with_context(|| {
+            let name = if self.file == "-" { "standard input" } else { &self.file };
+            format!("{name}: stopped after {imported} imported entries")
+        })?;
         closed?;
         println!("{summary}; {} bad lines skipped", copy.bad_lines);
         Ok(Code::Done)
