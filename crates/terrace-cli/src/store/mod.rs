@@ -97,7 +97,7 @@ pub(crate) trait Store {
     fn estimate(&mut self) -> Result<u64>;
     /// The store's figures as a JSON object.
     fn stats(&mut self) -> Result<serde_json::Value>;
-    /// Writes what is in memory to tables.
+    /// Makes everything written so far survive a power loss.
     fn flush(&mut self) -> Result<()>;
     /// Reorganises everything down to the bottom level.
     fn compact(&mut self) -> Result<()>;

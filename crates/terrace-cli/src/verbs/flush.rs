@@ -1,4 +1,6 @@
-//! `terrace flush`: what is in memory becomes tables.
+//! `terrace flush`: everything written so far survives a power loss.
+//!
+//! On a directory what is in memory becomes tables; a server syncs its log, which promises the same sooner.
 
 use anyhow::Result;
 

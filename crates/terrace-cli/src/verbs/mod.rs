@@ -34,7 +34,7 @@ pub(crate) enum Verb {
     Count(count::Count),
     /// Show what the store holds and has done.
     Stats(stats::Stats),
-    /// Write what is in memory to tables.
+    /// Make everything written so far survive a power loss.
     Flush(flush::Flush),
     /// Reorganise everything down to the bottom level.
     Compact(compact::Compact),

@@ -9,12 +9,13 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::{Handle, Signals};
 use terrace::{Durability, Options};
 use terrace_server::{Server, ServerConfig};
 
@@ -118,9 +119,10 @@ impl Serve {
             tracing::warn!("anyone who reaches {} can read and write: no --requirepass is set", self.bind);
         }
         let stop = server.shutdown_handle();
-        on_first_signal(move || stop.shutdown())?;
+        let signals = StopSignals::listen(move || stop.shutdown())?;
         say(&format!("Ready on {}", server.local_addr()));
         let served = server.run().map_err(failed("the server failed"));
+        signals.forget();
 
         tracing::info!("stopping: syncing and closing the store");
         db.sync()?;
@@ -146,21 +148,37 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// Calls `stop` at the first SIGINT or SIGTERM; the second one ends the process at once.
-fn on_first_signal(stop: impl FnOnce() + Send + 'static) -> Result<()> {
-    let seen = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        // In this order: the first line acts only once the second one has run for an earlier signal.
-        flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
-        flag::register(signal, Arc::clone(&seen))?;
-    }
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        if signals.forever().next().is_some() {
-            stop();
+/// The thread that waits for SIGINT and SIGTERM.
+struct StopSignals {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl StopSignals {
+    /// Calls `stop` at the first signal; the second one ends the process at once.
+    fn listen(stop: impl FnOnce() + Send + 'static) -> Result<Self> {
+        let seen = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // In this order: the first line acts only once the second one has run for an earlier signal.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
+            flag::register(signal, Arc::clone(&seen))?;
         }
-    })?;
-    Ok(())
+        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+        let handle = signals.handle();
+        let wait = move || {
+            if signals.forever().next().is_some() {
+                stop();
+            }
+        };
+        let thread = thread::Builder::new().name("signals".into()).spawn(wait)?;
+        Ok(Self { handle, thread })
+    }
+
+    /// Ends the thread, and with it the last hold on the server.
+    fn forget(self) {
+        self.handle.close();
+        let _ = self.thread.join(); // It does not panic, and there is nothing left to do if it did.
+    }
 }
 
 /// The level that the engine is opened with: for `sync`, the server itself holds replies back until the log is
