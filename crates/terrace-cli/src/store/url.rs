@@ -113,6 +113,16 @@ impl UrlStore {
     }
 }
 
+/// The command that writes an entry.
+fn set(record: &Record) -> redis::Cmd {
+    let mut command = redis::cmd("SET");
+    command.arg(&record.key).arg(&record.value);
+    if let Some(at) = record.expires_at_ms {
+        command.arg("PXAT").arg(at);
+    }
+    command
+}
+
 /// A `MATCH` pattern for the keys that start with `prefix`.
 fn glob_of_prefix(prefix: &[u8]) -> Vec<u8> {
     let mut glob = Vec::with_capacity(prefix.len() + 1);
@@ -148,15 +158,20 @@ impl Store for UrlStore {
             }
             return Ok(command.query(&mut self.connection)?);
         }
-        let mut pipe = redis::pipe();
-        pipe.atomic();
-        for record in batch {
-            pipe.cmd("SET").arg(&record.key).arg(&record.value).ignore();
-            if let Some(at) = record.expires_at_ms {
-                pipe.arg("PXAT").arg(at);
-            }
+        if let [record] = batch {
+            return Ok(set(record).query(&mut self.connection)?);
         }
-        Ok(pipe.query(&mut self.connection)?)
+        // Asked for by itself, so that nothing is written if the server refuses it.
+        let (): () = redis::cmd("MULTI").query(&mut self.connection)?;
+        let mut pipe = redis::pipe();
+        for record in batch {
+            pipe.add_command(set(record));
+        }
+        let replies: Vec<redis::Value> = pipe.cmd("EXEC").query(&mut self.connection)?;
+        for reply in replies {
+            reply.extract_error()?; // Of EXEC: an error of any of its commands.
+        }
+        Ok(())
     }
 
     fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64> {
