@@ -52,6 +52,14 @@ class Checks:
             self.failed.append(what)
             print(f"FAILED {what}: found {found!r}, expected {expected!r}", file=sys.stderr)
 
+    def run(self, check, *arguments):
+        """Runs a group of checks; an exception fails the group and leaves the others alone."""
+        try:
+            return check(self, *arguments)
+        except Exception as error:  # Whatever a client library may raise.
+            self.failed.append(check.__name__)
+            print(f"FAILED {check.__name__}: {type(error).__name__}: {error}", file=sys.stderr)
+
     def that(self, what, condition):
         self.equal(what, bool(condition), True)
 
@@ -142,9 +150,9 @@ def main():
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="terrace-check-") as directory:
         with Server(find_binary(options.binary), Path(directory) / "store") as server:
-            check_redis_cli(checks, server.port)
-            check_redis_py(checks, server.port)
-            rates = check_redis_benchmark(checks, server.port, options.requests)
+            checks.run(check_redis_cli, server.port)
+            checks.run(check_redis_py, server.port)
+            rates = checks.run(check_redis_benchmark, server.port, options.requests) or []
             checks.equal("exit code after SIGTERM", server.stop(), 0)
     print("\n".join(rates))
     print(f"client-check: {checks.passed} checks passed, {len(checks.failed)} failed {checks.failed or ''}".rstrip())
