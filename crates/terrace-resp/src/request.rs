@@ -53,7 +53,7 @@ impl Decoder {
     /// request at `buf[len]`. `None` asks for more bytes. An error ends the connection.
     pub fn decode(&mut self, buf: &mut [u8], limits: &Limits) -> Result<Option<usize>, ProtocolError> {
         if self.done {
-            self.restart();
+            self.reset();
         }
         loop {
             let complete = match self.stage {
@@ -115,7 +115,8 @@ impl Decoder {
         }
     }
 
-    fn restart(&mut self) {
+    /// Forgets a request begun, to start over at another position.
+    pub fn reset(&mut self) {
         self.args.clear();
         self.stage = Stage::Start;
         self.position = 0;
