@@ -31,7 +31,7 @@ pub(crate) fn to_json(db: &Db) -> Value {
         "entries": s.entries,
         "last_seqno": s.last_seqno,
         "snapshots": s.snapshots,
-        "user_bytes_written": s.user_bytes_written,
+        "flushed_bytes": s.flushed_bytes,
         "write_amplification": s.write_amplification,
         "read_amplification": s.read_amplification,
         "space_amplification": s.space_amplification,
