@@ -120,8 +120,13 @@ impl CursorTable {
         });
         // Generations go on across owners, so that an old owner's cursor is not mistaken for the new one's.
         self.generation = after(after(self.generation));
-        self.slots[index] =
-            Some(Slot { generation: self.generation, db, last_use: 0, key: Vec::new(), previous: Vec::new() });
+        self.slots[index] = Some(Slot {
+            generation: self.generation,
+            db,
+            last_use: 0,
+            key: Vec::new(),
+            previous: Vec::new(),
+        });
         index
     }
 

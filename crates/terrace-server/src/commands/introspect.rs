@@ -170,7 +170,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     for name in args.from(2).iter() {
         match find_full(name) {
             Some((command, parent)) => describe(&mut cx.reply, command, parent),
-            None => cx.reply.null_array(),
+            None => cx.reply.null(),
         }
     }
     Ok(Flow::Done)

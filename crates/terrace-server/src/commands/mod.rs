@@ -57,15 +57,12 @@ pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Arg
 }
 
 /// Finds what really runs (a subcommand, perhaps) and checks arity and authentication.
-fn check(
-    cx: &Context<'_>,
-    command: &'static Command,
-    args: Args<'_>,
-) -> Result<&'static Command, Failure> {
+fn check(cx: &Context<'_>, command: &'static Command, args: Args<'_>) -> Result<&'static Command, Failure> {
     if !command.accepts(args.len()) {
         return Err(Failure::arity(command.name));
     }
-    let runs = if command.subcommands.is_empty() || args.len() == 1 { command } else { subcommand(command, args)? };
+    let runs =
+        if command.subcommands.is_empty() || args.len() == 1 { command } else { subcommand(command, args)? };
     let allowed = cx.session.authenticated || !cx.shared.settings.has_password();
     if !allowed && !command.has(table::NO_AUTH_NEEDED) {
         return Err(NO_AUTH);

@@ -240,7 +240,8 @@ fn random_key(space: &Keyspace) -> Result<Option<terrace::Slice>, Failure> {
         low = first[..fork].to_vec();
         low.push(byte);
         // The branch chosen may be empty; the next key after it then shows which one is not.
-        let Some(next) = space.range::<&[u8]>((Bound::Included(low.as_slice()), Bound::Unbounded)).next() else {
+        let Some(next) = space.range::<&[u8]>((Bound::Included(low.as_slice()), Bound::Unbounded)).next()
+        else {
             return Ok(Some(last));
         };
         let next = next?.0;

@@ -305,8 +305,8 @@ fn append(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 
 fn setrange(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (db, key, part) = (cx.session.db, &args[1], &args[3]);
-    let offset = usize::try_from(integer(&args[2])?)
-        .map_err(|_| Failure::fixed("ERR offset is out of range"))?;
+    let offset =
+        usize::try_from(integer(&args[2])?).map_err(|_| Failure::fixed("ERR offset is out of range"))?;
     let len = cx.transact(|tx| {
         let old = tx.read_string(db, key)?;
         let old_value = old.as_ref().map_or(&[][..], |e| &e.value);

@@ -98,6 +98,7 @@ impl EventLoop {
     fn run_requests(&mut self, connection: &mut Connection, buf: &mut [u8]) -> usize {
         let soft = self.shared.config.output_soft_bytes;
         let mut gets = std::mem::take(&mut self.gets);
+        gets.clear();
         let mut at = 0;
         let mut start_ns = self.shared.config.clock.monotonic_ns();
         connection.backlog = false;
@@ -105,6 +106,12 @@ impl EventLoop {
             if !connection.may_run(soft) {
                 connection.backlog = at < buf.len();
                 break;
+            }
+            // Plain text is unescaped where it lies and cannot be decoded twice, so no request that may have
+            // to be decoded again is left before it.
+            if !gets.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
+                at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+                continue;
             }
             let limits = self.limits(&connection.session);
             let decoded = connection.decoder.decode(&mut buf[at..], &limits);
@@ -121,7 +128,9 @@ impl EventLoop {
             };
             let args = connection.decoder.args(&buf[at..]);
             let command = args.get(0).and_then(commands::find);
-            if let Some(key) = self.groupable_get(&connection.session, command, args) {
+            if let Some(key) =
+                self.groupable_get(&connection.session, command, args).filter(|_| buf[at] == b'*')
+            {
                 gets.push(PendingGet { request_at: at, key: at + key.start..at + key.end });
                 at += len;
                 if gets.len() < MAX_GETS {
