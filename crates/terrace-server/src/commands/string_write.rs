@@ -248,8 +248,11 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
+/// A key and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The keys and values of `MSET` and `MSETNX`, all of them checked.
-fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<(&'a [u8], &'a [u8])>, Failure> {
+fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<Pair<'a>>, Failure> {
     if args.len().is_multiple_of(2) {
         return Err(Failure::arity(command));
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use terrace_resp::{Args, Encoder, Limits, Protocol};
 
-use super::{EventLoop, PendingGet};
+use super::{EventLoop, PendingGet, SCRATCH_BYTES};
 use crate::commands::{self, Command, Flow, Job};
 use crate::connection::Connection;
 use crate::context::Context;
@@ -29,6 +29,8 @@ impl EventLoop {
         if served.is_err() {
             tracing::error!(client = connection.session.info.id, "a command panicked; its client is cut off");
             connection.dead = true;
+            // The panic may have taken the loop's buffer with it; without one every read would seem to end.
+            self.scratch.resize(SCRATCH_BYTES, 0);
         }
         let info = &connection.session.info;
         info.db.store(connection.session.db, Ordering::Relaxed);
@@ -118,7 +120,7 @@ impl EventLoop {
             let Ok(Some(len)) = decoded else {
                 let Some(answered_to) = self.run_gets(connection, &mut gets, buf, &mut start_ns) else {
                     if let Err(error) = decoded {
-                        refuse(connection, &error);
+                        refuse(connection, error);
                         at = buf.len();
                     }
                     break;
@@ -277,7 +279,7 @@ impl EventLoop {
 }
 
 /// Answers a malformed request with its error and ends the connection.
-fn refuse(connection: &mut Connection, error: &terrace_resp::ProtocolError) {
+fn refuse(connection: &mut Connection, error: terrace_resp::ProtocolError) {
     let protocol = connection.session.protocol;
     Encoder::new(&mut connection.output.bytes, protocol).error(&format!("ERR {error}"));
     connection.closing = true;

@@ -1,5 +1,5 @@
 //! What the integration tests share: a server on a free port and a client that speaks raw bytes.
-#![allow(dead_code)] // Each test file uses its own part.
+#![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
