@@ -8,17 +8,17 @@ use terrace::{Clock, Db, Durability, Env};
 use terrace_resp::Limits;
 
 /// Default of [`ServerConfig::port`].
-pub const DEFAULT_PORT: u16 = 6379;
+pub(crate) const DEFAULT_PORT: u16 = 6379;
 /// Default of [`ServerConfig::max_clients`].
-pub const DEFAULT_MAX_CLIENTS: usize = 10_000;
+pub(crate) const DEFAULT_MAX_CLIENTS: usize = 10_000;
 /// Default of [`ServerConfig::query_buffer_bytes`]: 1 GiB.
-pub const DEFAULT_QUERY_BUFFER_BYTES: usize = 1 << 30;
+pub(crate) const DEFAULT_QUERY_BUFFER_BYTES: usize = 1 << 30;
 /// Default of [`ServerConfig::output_soft_bytes`]: 1 MiB.
-pub const DEFAULT_OUTPUT_SOFT_BYTES: usize = 1 << 20;
+pub(crate) const DEFAULT_OUTPUT_SOFT_BYTES: usize = 1 << 20;
 /// Default of [`ServerConfig::output_hard_bytes`]: 1 GiB.
-pub const DEFAULT_OUTPUT_HARD_BYTES: usize = 1 << 30;
+pub(crate) const DEFAULT_OUTPUT_HARD_BYTES: usize = 1 << 30;
 /// Default of [`ServerConfig::shutdown_grace`].
-pub const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 /// How a server runs.
 #[derive(Clone)]

@@ -10,6 +10,7 @@ use crate::output::Output;
 use crate::session::Session;
 
 /// A connection.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, not the states of one thing.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The socket.

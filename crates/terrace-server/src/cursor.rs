@@ -5,23 +5,24 @@
 //! cursor is a number, so the key is kept here:
 //!
 //! ```text
-//! bits 62..23  the first five bytes of the last key, big-endian, zero-padded
-//! bits 22..10  the slot in the table (8,192 of them)
-//! bits  9..0   the slot's generation, 1 to 1,023, so that no cursor is 0
+//! bits 62..47  the first two bytes of the last key, big-endian, zero-padded
+//! bits 46..34  the slot in the table (8,192 of them)
+//! bits 33..0   a serial number, different for every cursor given out, never 0
 //! ```
 //!
 //! A running scan owns one slot and takes it along from call to call; the slot also keeps the previous
 //! position, for a client that repeats a call. When slots or bytes run out, the scan that has waited longest
 //! loses its slot. A cursor whose position is gone (or that was made up, or is older than the server) goes on
-//! at its five bytes: some keys are returned again, none is left out.
+//! at its two bytes: some keys are returned again, none is left out. Serial numbers start at a random one, so
+//! that a cursor from before a restart is not mistaken for one given out since; they repeat after 17 billion.
 
 /// The number of scans with an exact position.
 const SLOTS: usize = 1 << 13;
 /// What all positions together may take.
 const MAX_BYTES: usize = 16 << 20;
-const GENERATION_BITS: u32 = 10;
+const SERIAL_BITS: u32 = 34;
 const SLOT_BITS: u32 = 13;
-const HEAD_BYTES: usize = 5;
+const HEAD_BYTES: usize = 2;
 
 /// Where to go on.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,18 +33,24 @@ pub(crate) enum Position {
     From(Vec<u8>),
 }
 
+/// A cursor that was given out: its serial number and where it stands.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    serial: u64,
+    key: Vec<u8>,
+}
+
 #[derive(Debug)]
 struct Slot {
-    generation: u16,
     db: u8,
     last_use: u64,
-    key: Vec<u8>,
-    previous: Vec<u8>,
+    newest: Place,
+    previous: Place,
 }
 
 impl Slot {
     fn bytes(&self) -> usize {
-        self.key.len() + self.previous.len()
+        self.newest.key.len() + self.previous.key.len()
     }
 }
 
@@ -54,25 +61,27 @@ pub(crate) struct CursorTable {
     free: Vec<usize>,
     bytes: usize,
     uses: u64,
-    generation: u16,
+    serial: u64,
 }
 
 impl CursorTable {
+    /// An empty table whose serial numbers start at a random one.
+    pub(crate) fn new(random: u64) -> Self {
+        Self { serial: random % (1 << SERIAL_BITS), ..Self::default() }
+    }
+
     /// Where a cursor stands. Zero is the start.
     pub(crate) fn position(&mut self, cursor: u64, db: u8) -> Position {
         if cursor == 0 {
             return Position::From(Vec::new());
         }
-        let (index, generation) = split(cursor);
+        let (index, serial) = split(cursor);
         if let Some(Some(slot)) = self.slots.get(index) {
-            let current = slot.generation == generation && head_of(&slot.key) == cursor_head(cursor);
-            let previous =
-                before(slot.generation) == generation && head_of(&slot.previous) == cursor_head(cursor);
-            if slot.db == db && current {
-                return Position::After(slot.key.clone());
-            }
-            if slot.db == db && previous && !slot.previous.is_empty() {
-                return Position::After(slot.previous.clone());
+            for place in [&slot.newest, &slot.previous] {
+                let is_it = place.serial == serial && head_of(&place.key) == cursor_head(cursor);
+                if slot.db == db && is_it && !place.key.is_empty() {
+                    return Position::After(place.key.clone());
+                }
             }
         }
         let head = cursor_head(cursor) << (64 - 8 * HEAD_BYTES);
@@ -85,15 +94,17 @@ impl CursorTable {
     pub(crate) fn advance(&mut self, cursor: u64, db: u8, key: &[u8]) -> u64 {
         let index = self.owned(cursor, db).unwrap_or_else(|| self.allocate(db));
         self.uses += 1;
+        self.serial = (self.serial + 1) % (1 << SERIAL_BITS);
+        // Zero would make the cursor of an all-zero key the start.
+        self.serial = self.serial.max(1);
+        let serial = self.serial;
         let Some(slot) = &mut self.slots[index] else { return 0 };
         self.bytes -= slot.bytes();
-        slot.previous = std::mem::replace(&mut slot.key, key.to_vec());
-        slot.generation = after(slot.generation);
+        slot.previous = std::mem::replace(&mut slot.newest, Place { serial, key: key.to_vec() });
         slot.last_use = self.uses;
         self.bytes += slot.bytes();
-        let generation = slot.generation;
         while self.bytes > MAX_BYTES && self.evict_except(index) {}
-        join(head_of(key), index, generation)
+        join(head_of(key), index, serial)
     }
 
     /// The scan that came with `cursor` has reached the end.
@@ -105,9 +116,9 @@ impl CursorTable {
 
     /// The slot of a cursor that is its scan's newest.
     fn owned(&self, cursor: u64, db: u8) -> Option<usize> {
-        let (index, generation) = split(cursor);
+        let (index, serial) = split(cursor);
         let slot = self.slots.get(index)?.as_ref()?;
-        (cursor != 0 && slot.generation == generation && slot.db == db).then_some(index)
+        (cursor != 0 && slot.newest.serial == serial && slot.db == db).then_some(index)
     }
 
     fn allocate(&mut self, db: u8) -> usize {
@@ -118,10 +129,8 @@ impl CursorTable {
             self.slots.push(None);
             self.slots.len() - 1
         });
-        // Generations go on across owners, so that an old owner's cursor is not mistaken for the new one's.
-        self.generation = after(after(self.generation));
-        self.slots[index] =
-            Some(Slot { generation: self.generation, db, last_use: 0, key: Vec::new(), previous: Vec::new() });
+        let (newest, previous) = (Place::default(), Place::default());
+        self.slots[index] = Some(Slot { db, last_use: 0, newest, previous });
         index
     }
 
@@ -151,24 +160,16 @@ fn head_of(key: &[u8]) -> u64 {
 }
 
 fn cursor_head(cursor: u64) -> u64 {
-    (cursor >> (SLOT_BITS + GENERATION_BITS)) & ((1 << (8 * HEAD_BYTES)) - 1)
+    (cursor >> (SLOT_BITS + SERIAL_BITS)) & ((1 << (8 * HEAD_BYTES)) - 1)
 }
 
-fn split(cursor: u64) -> (usize, u16) {
-    let slot = (cursor >> GENERATION_BITS) as usize & (SLOTS - 1);
-    (slot, cursor as u16 & ((1 << GENERATION_BITS) - 1))
+fn split(cursor: u64) -> (usize, u64) {
+    let slot = (cursor >> SERIAL_BITS) as usize & (SLOTS - 1);
+    (slot, cursor & ((1 << SERIAL_BITS) - 1))
 }
 
-fn join(head: u64, slot: usize, generation: u16) -> u64 {
-    head << (SLOT_BITS + GENERATION_BITS) | (slot as u64) << GENERATION_BITS | u64::from(generation)
-}
-
-fn after(generation: u16) -> u16 {
-    if generation >= (1 << GENERATION_BITS) - 1 { 1 } else { generation + 1 }
-}
-
-fn before(generation: u16) -> u16 {
-    if generation <= 1 { (1 << GENERATION_BITS) - 1 } else { generation - 1 }
+fn join(head: u64, slot: usize, serial: u64) -> u64 {
+    head << (SLOT_BITS + SERIAL_BITS) | (slot as u64) << SERIAL_BITS | serial
 }
 
 #[cfg(test)]
@@ -184,9 +185,9 @@ mod tests {
         let second = table.advance(first, 0, b"user:2");
         assert_eq!(table.position(second, 0), Position::After(b"user:2".to_vec()));
         assert_eq!(table.position(first, 0), Position::After(b"user:1".to_vec()));
-        assert_eq!(table.position(second, 1), Position::From(b"user:".to_vec()), "another database");
+        assert_eq!(table.position(second, 1), Position::From(b"us".to_vec()), "another database");
         table.finish(second, 0);
-        assert_eq!(table.position(second, 0), Position::From(b"user:".to_vec()));
+        assert_eq!(table.position(second, 0), Position::From(b"us".to_vec()));
         assert_eq!(table.bytes, 0);
     }
 
@@ -212,6 +213,19 @@ mod tests {
         assert!(table.bytes <= MAX_BYTES);
         let newest = *cursors.last().unwrap();
         assert_eq!(table.position(newest, 0), Position::After(key));
+    }
+
+    #[test]
+    fn an_old_cursor_is_never_taken_for_a_newer_one() {
+        let mut table = CursorTable::default();
+        let old = table.advance(0, 0, b"user:00000");
+        let mut cursor = old;
+        for i in 1..5000 {
+            cursor = table.advance(cursor, 0, format!("user:{i:05}").as_bytes());
+            if i > 1 {
+                assert_eq!(table.position(old, 0), Position::From(b"us".to_vec()));
+            }
+        }
     }
 
     #[test]

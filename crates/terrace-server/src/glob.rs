@@ -156,12 +156,9 @@ mod tests {
     fn model(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.first(), text.first()) {
             (None, None) => true,
-            (Some(b'*'), _) => {
-                model(&pattern[1..], text) || (!text.is_empty() && model(pattern, &text[1..]))
-            }
-            (Some(_), Some(byte)) => {
-                match_one(pattern, *byte).is_some_and(|width| model(&pattern[width.min(pattern.len())..], &text[1..]))
-            }
+            (Some(b'*'), _) => model(&pattern[1..], text) || (!text.is_empty() && model(pattern, &text[1..])),
+            (Some(_), Some(byte)) => match_one(pattern, *byte)
+                .is_some_and(|width| model(&pattern[width.min(pattern.len())..], &text[1..])),
             _ => false,
         }
     }

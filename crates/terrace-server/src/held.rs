@@ -48,8 +48,8 @@ impl Barriers {
 
     /// The next barrier in order, if it has its answer.
     pub(crate) fn next_passed(&mut self) -> Option<Passed> {
-        let barrier = self.open.pop_front_if(|barrier| barrier.answer.is_some())?;
-        let answer = barrier.answer.unwrap_or(Ok(()));
+        let answer = self.open.front_mut()?.answer.take()?;
+        let barrier = self.open.pop_front()?;
         Some(Passed { id: barrier.id, slots: barrier.slots, answer })
     }
 }

@@ -52,8 +52,12 @@ impl Output {
 
     /// Releases what waits for this barrier or an earlier one.
     pub(crate) fn pass(&mut self, barrier: u64) {
-        while let Some((_, end)) = self.held.pop_front_if(|(waits_for, _)| *waits_for <= barrier) {
+        while let Some((waits_for, end)) = self.held.front().copied() {
+            if waits_for > barrier {
+                break;
+            }
             self.released = end;
+            self.held.pop_front();
         }
     }
 

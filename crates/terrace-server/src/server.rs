@@ -45,7 +45,8 @@ impl Server {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.threads == 0 { cores } else { config.threads };
         let mut listener = Some(TcpListener::bind(SocketAddr::new(config.bind, config.port))?);
-        let local_addr = listener.as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)?;
+        let local_addr =
+            listener.as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)?;
         let mut polls = Vec::new();
         let mut handles = Vec::new();
         for _ in 0..count.clamp(1, MAX_THREADS) {
@@ -82,7 +83,8 @@ impl Server {
                 shared.stop();
                 ended
             };
-            threads.push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
+            threads
+                .push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
         }
         let mut ended = first.map_or(Ok(()), EventLoop::run);
         self.shared.stop();

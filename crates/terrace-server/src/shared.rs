@@ -124,7 +124,7 @@ impl Shared {
             settings,
             clients: Registry::default(),
             loops,
-            cursors: Mutex::default(),
+            cursors: Mutex::new(CursorTable::new(random.next_u64())),
             started_at_ms,
             run_id,
             stopping: AtomicBool::new(false),

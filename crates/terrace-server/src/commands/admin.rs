@@ -20,36 +20,69 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags,
-        keys: NO_KEYS,
-        group: "server",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command { name, arity, flags, keys: NO_KEYS, group: "server", since, summary, run, subcommands: &[] }
 }
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("flushdb", -1, WRITE | DANGEROUS, "1.0.0", flushdb, "Removes all keys from the current database."),
+    command(
+        "flushdb",
+        -1,
+        WRITE | DANGEROUS,
+        "1.0.0",
+        flushdb,
+        "Removes all keys from the current database.",
+    ),
     command("flushall", -1, WRITE | DANGEROUS, "1.0.0", flushall, "Removes all keys from all databases."),
     command("time", 1, FAST | LOADING, "2.6.0", time, "Returns the server time."),
-    command("lastsave", 1, FAST | LOADING | ADMIN | DANGEROUS, "1.0.0", lastsave, "Returns when the server started."),
+    command(
+        "lastsave",
+        1,
+        FAST | LOADING | ADMIN | DANGEROUS,
+        "1.0.0",
+        lastsave,
+        "Returns when the server started.",
+    ),
     command("wait", 3, BLOCKING, "3.0.0", wait, "Returns 0 at once: there are no replicas."),
     Command {
         subcommands: DEBUG,
-        ..command("debug", -2, ADMIN | NO_SCRIPT | LOADING | DANGEROUS, "1.0.0", container, "A container for debugging commands.")
+        ..command(
+            "debug",
+            -2,
+            ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+            "1.0.0",
+            container,
+            "A container for debugging commands.",
+        )
     },
-    command("shutdown", -1, ADMIN | NO_SCRIPT | LOADING | DANGEROUS, "1.0.0", shutdown, "Syncs the log and shuts the server down."),
-    command("flush", 1, ADMIN, "terrace 0.1.0", flush, "Syncs the log now: all earlier writes survive a power loss."),
-    command("compact", 1, ADMIN | DANGEROUS, "terrace 0.1.0", compact, "Compacts everything down to the bottom level."),
+    command(
+        "shutdown",
+        -1,
+        ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+        "1.0.0",
+        shutdown,
+        "Syncs the log and shuts the server down.",
+    ),
+    command(
+        "flush",
+        1,
+        ADMIN,
+        "terrace 0.1.0",
+        flush,
+        "Syncs the log now: all earlier writes survive a power loss.",
+    ),
+    command(
+        "compact",
+        1,
+        ADMIN | DANGEROUS,
+        "terrace 0.1.0",
+        compact,
+        "Compacts everything down to the bottom level.",
+    ),
 ];
 
-const DEBUG: &[Command] = &[command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds.")];
+const DEBUG: &[Command] =
+    &[command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds.")];
 
 /// `ASYNC` and `SYNC` are accepted; emptying a database takes constant time either way.
 fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {

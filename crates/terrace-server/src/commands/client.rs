@@ -48,7 +48,14 @@ const SUBCOMMANDS: &[Command] = &[
     command("info", 2, 0, "6.2.0", info, "Returns information about the connection."),
     command("list", -2, ADMIN | DANGEROUS, "2.4.0", list, "Lists open connections."),
     command("kill", -3, ADMIN | DANGEROUS, "2.4.0", kill, "Terminates open connections."),
-    command("no-evict", 3, ADMIN | DANGEROUS, "7.0.0", on_or_off, "Accepted for compatibility; does nothing."),
+    command(
+        "no-evict",
+        3,
+        ADMIN | DANGEROUS,
+        "7.0.0",
+        on_or_off,
+        "Accepted for compatibility; does nothing.",
+    ),
     command("no-touch", 3, 0, "7.2.0", on_or_off, "Accepted for compatibility; does nothing."),
 ];
 

@@ -51,11 +51,14 @@ struct Setting {
     name: &'static str,
     get: fn(&Shared) -> String,
     /// Checks a value and returns what applies it; `None` for a setting that is fixed.
-    set: Option<fn(&[u8]) -> Result<Change, &'static str>>,
+    set: Option<Check>,
 }
 
 /// A checked change.
 type Change = Box<dyn FnOnce(&Shared)>;
+
+/// Checks a value; refuses it with the reason.
+type Check = fn(&[u8]) -> Result<Change, &'static str>;
 
 const SETTINGS: &[Setting] = &[
     Setting { name: "appendfsync", get: append_fsync, set: None },
@@ -102,7 +105,7 @@ fn set_max_clients(value: &[u8]) -> Result<Change, &'static str> {
 
 fn set_timeout(value: &[u8]) -> Result<Change, &'static str> {
     let seconds = parse_i64(value).ok_or("argument couldn't be parsed into an integer")?;
-    let seconds = u64::try_from(seconds).ok().filter(|n| *n <= i32::MAX as u64);
+    let seconds = u64::try_from(seconds).ok().filter(|n| i32::try_from(*n).is_ok());
     let seconds = seconds.ok_or("argument must be between 0 and 2147483647 inclusive")?;
     Ok(Box::new(move |shared| {
         shared.settings.set_idle_timeout_s(seconds);

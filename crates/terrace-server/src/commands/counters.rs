@@ -63,9 +63,8 @@ fn add(cx: &mut Context<'_>, key: &[u8], delta: i64) -> Handled {
     let sum = cx.transact(|tx| {
         let old = tx.read_string(db, key)?;
         let number = old.as_ref().map_or(Some(0), |e| parse_i64(&e.value)).ok_or(NOT_AN_INTEGER)?;
-        let sum = number
-            .checked_add(delta)
-            .ok_or(Failure::fixed("ERR increment or decrement would overflow"))?;
+        let sum =
+            number.checked_add(delta).ok_or(Failure::fixed("ERR increment or decrement would overflow"))?;
         tx.put(db, key, sum.to_string().as_bytes(), old.and_then(|e| e.expires_at_ms))?;
         Ok(sum)
     })?;

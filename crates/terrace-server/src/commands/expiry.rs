@@ -71,6 +71,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 ];
 
 /// When an expiry is replaced.
+#[allow(clippy::struct_excessive_bools)] // One per option, and they combine.
 #[derive(Clone, Copy, Default, Debug)]
 struct Conditions {
     if_none: bool,

@@ -81,7 +81,9 @@ fn describe(reply: &mut Encoder<'_>, command: &Command, parent: Option<&Command>
     let flags: Vec<&str> = FLAGS.iter().filter(|(flag, _)| command.has(*flag)).map(|(_, n)| *n).collect();
     simple_set(reply, &flags);
     let Keys { first, last, step } = command.keys;
-    [first, last, step].into_iter().for_each(|number| reply.integer(number));
+    for number in [first, last, step] {
+        reply.integer(number);
+    }
     simple_set(reply, &categories(command));
     reply.array(0);
     if command.keys == NO_KEYS {
@@ -98,7 +100,9 @@ fn describe(reply: &mut Encoder<'_>, command: &Command, parent: Option<&Command>
 
 fn simple_set(reply: &mut Encoder<'_>, texts: &[&str]) {
     reply.set(texts.len());
-    texts.iter().for_each(|text| reply.simple(text));
+    for text in texts {
+        reply.simple(text);
+    }
 }
 
 fn categories(command: &Command) -> Vec<&'static str> {
@@ -170,7 +174,7 @@ fn info(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     for name in args.from(2).iter() {
         match find_full(name) {
             Some((command, parent)) => describe(&mut cx.reply, command, parent),
-            None => cx.reply.null_array(),
+            None => cx.reply.null(),
         }
     }
     Ok(Flow::Done)
@@ -224,7 +228,9 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         _ => return Err(SYNTAX),
     };
     cx.reply.array(names.len());
-    names.iter().for_each(|name| cx.reply.bulk(name.as_bytes()));
+    for name in names {
+        cx.reply.bulk(name.as_bytes());
+    }
     Ok(Flow::Done)
 }
 
@@ -248,7 +254,9 @@ fn getkeys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let keys: Vec<&[u8]> =
         (first..=last).step_by(step.max(1) as usize).filter_map(|at| given.get(at as usize)).collect();
     cx.reply.array(keys.len());
-    keys.iter().for_each(|key| cx.reply.bulk(key));
+    for key in keys {
+        cx.reply.bulk(key);
+    }
     Ok(Flow::Done)
 }
 

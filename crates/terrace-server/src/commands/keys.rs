@@ -27,9 +27,25 @@ const fn command(
 pub(crate) const COMMANDS: &[Command] = &[
     command("del", -2, WRITE, ALL_KEYS, "1.0.0", del, "Deletes one or more keys."),
     command("unlink", -2, WRITE | FAST, ALL_KEYS, "4.0.0", del, "Deletes one or more keys."),
-    command("exists", -2, READ | FAST, ALL_KEYS, "1.0.0", exists, "Determines whether one or more keys exist."),
+    command(
+        "exists",
+        -2,
+        READ | FAST,
+        ALL_KEYS,
+        "1.0.0",
+        exists,
+        "Determines whether one or more keys exist.",
+    ),
     command("touch", -2, READ | FAST, ALL_KEYS, "3.2.1", exists, "Returns the number of keys that exist."),
-    command("type", 2, READ | FAST, ONE_KEY, "1.0.0", type_of, "Determines the type of value stored at a key."),
+    command(
+        "type",
+        2,
+        READ | FAST,
+        ONE_KEY,
+        "1.0.0",
+        type_of,
+        "Determines the type of value stored at a key.",
+    ),
     command("rename", 3, WRITE, TWO_KEYS, "1.0.0", rename, "Renames a key and overwrites the destination."),
     command(
         "renamenx",
@@ -43,11 +59,27 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("copy", -3, WRITE, TWO_KEYS, "6.2.0", copy, "Copies the value of a key to a new key."),
     Command {
         subcommands: OBJECT,
-        ..command("object", -2, READ, NO_KEYS, "2.2.3", container, "A container for object introspection commands.")
+        ..command(
+            "object",
+            -2,
+            READ,
+            NO_KEYS,
+            "2.2.3",
+            container,
+            "A container for object introspection commands.",
+        )
     },
     Command {
         subcommands: MEMORY,
-        ..command("memory", -2, READ, NO_KEYS, "4.0.0", container, "A container for memory diagnostics commands.")
+        ..command(
+            "memory",
+            -2,
+            READ,
+            NO_KEYS,
+            "4.0.0",
+            container,
+            "A container for memory diagnostics commands.",
+        )
     },
 ];
 

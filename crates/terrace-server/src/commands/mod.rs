@@ -2,6 +2,7 @@
 //!
 //! A command takes its arguments and a [`Context`] and writes one reply, or refuses with a [`Failure`]. It
 //! touches no socket. The tables drive look-up, arity errors and everything `COMMAND` says.
+#![allow(clippy::unnecessary_wraps)] // All commands have one signature, also those that cannot fail.
 
 mod admin;
 mod client;
@@ -57,15 +58,12 @@ pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Arg
 }
 
 /// Finds what really runs (a subcommand, perhaps) and checks arity and authentication.
-fn check(
-    cx: &Context<'_>,
-    command: &'static Command,
-    args: Args<'_>,
-) -> Result<&'static Command, Failure> {
+fn check(cx: &Context<'_>, command: &'static Command, args: Args<'_>) -> Result<&'static Command, Failure> {
     if !command.accepts(args.len()) {
         return Err(Failure::arity(command.name));
     }
-    let runs = if command.subcommands.is_empty() || args.len() == 1 { command } else { subcommand(command, args)? };
+    let runs =
+        if command.subcommands.is_empty() || args.len() == 1 { command } else { subcommand(command, args)? };
     let allowed = cx.session.authenticated || !cx.shared.settings.has_password();
     if !allowed && !command.has(table::NO_AUTH_NEEDED) {
         return Err(NO_AUTH);

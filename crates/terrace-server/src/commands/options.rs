@@ -12,8 +12,10 @@ pub(crate) fn integer(arg: &[u8]) -> Result<i64, Failure> {
 /// Reads a database number.
 pub(crate) fn database(arg: &[u8]) -> Result<u8, Failure> {
     let index = integer(arg)?;
-    // Redis reads a 32-bit number first, and calls a larger one no integer.
-    i32::try_from(index).map_err(|_| NOT_AN_INTEGER)?;
+    // Redis reads a 32-bit number first.
+    i32::try_from(index).map_err(|_| {
+        Failure::fixed("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })?;
     u8::try_from(index)
         .ok()
         .filter(|index| *index < crate::databases::COUNT)
@@ -41,12 +43,8 @@ pub(crate) const UNIX_MILLISECONDS: Unit = Unit { seconds: false, absolute: true
 impl Unit {
     /// The option of this name, if it is one.
     pub(crate) fn of_option(name: &[u8]) -> Option<Self> {
-        const OPTIONS: [(&[u8], Unit); 4] = [
-            (b"ex", SECONDS),
-            (b"px", MILLISECONDS),
-            (b"exat", UNIX_SECONDS),
-            (b"pxat", UNIX_MILLISECONDS),
-        ];
+        const OPTIONS: [(&[u8], Unit); 4] =
+            [(b"ex", SECONDS), (b"px", MILLISECONDS), (b"exat", UNIX_SECONDS), (b"pxat", UNIX_MILLISECONDS)];
         OPTIONS.iter().find(|(option, _)| name.eq_ignore_ascii_case(option)).map(|(_, unit)| *unit)
     }
 

@@ -228,19 +228,21 @@ fn random_key(space: &Keyspace) -> Result<Option<terrace::Slice>, Failure> {
         let Some(last) = keys.next_back().transpose()? else { return Ok(Some(first.0)) };
         let (first, last) = (first.0, last.0);
         let fork = first.iter().zip(last.iter()).take_while(|(a, b)| a == b).count();
-        let from = first.get(fork).copied();
+        let Some(from) = first.get(fork).copied() else {
+            // The first key is the prefix of all others here: a branch of its own.
+            if random.next_u64().is_multiple_of(4) {
+                return Ok(Some(first));
+            }
+            low = [&first[..], &[0]].concat();
+            continue;
+        };
         let to = last.get(fork).copied().unwrap_or(u8::MAX);
-        // A first key that ends at the fork is a branch of its own.
-        let branches = u64::from(to) - u64::from(from.unwrap_or(0)) + 1 + u64::from(from.is_none());
-        let choice = random.next_u64() % branches;
-        if from.is_none() && choice == 0 {
-            return Ok(Some(first));
-        }
-        let byte = from.unwrap_or(0) + (choice - u64::from(from.is_none())) as u8;
+        let byte = from + (random.next_u64() % (u64::from(to - from) + 1)) as u8;
         low = first[..fork].to_vec();
         low.push(byte);
         // The branch chosen may be empty; the next key after it then shows which one is not.
-        let Some(next) = space.range::<&[u8]>((Bound::Included(low.as_slice()), Bound::Unbounded)).next() else {
+        let Some(next) = space.range::<&[u8]>((Bound::Included(low.as_slice()), Bound::Unbounded)).next()
+        else {
             return Ok(Some(last));
         };
         let next = next?.0;

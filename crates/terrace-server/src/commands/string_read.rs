@@ -62,7 +62,9 @@ pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usiz
     let entries = match cx.lookup_many(keys) {
         Ok(entries) => entries,
         Err(failure) => {
-            keys.iter().for_each(|_| refuse(cx, &failure));
+            for _ in keys {
+                refuse(cx, &failure);
+            }
             return keys.len();
         }
     };

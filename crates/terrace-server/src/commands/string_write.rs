@@ -248,8 +248,11 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
+/// A key and its value.
+type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// The keys and values of `MSET` and `MSETNX`, all of them checked.
-fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<(&'a [u8], &'a [u8])>, Failure> {
+fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<Pair<'a>>, Failure> {
     if args.len().is_multiple_of(2) {
         return Err(Failure::arity(command));
     }
@@ -305,8 +308,8 @@ fn append(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 
 fn setrange(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (db, key, part) = (cx.session.db, &args[1], &args[3]);
-    let offset = usize::try_from(integer(&args[2])?)
-        .map_err(|_| Failure::fixed("ERR offset is out of range"))?;
+    let offset =
+        usize::try_from(integer(&args[2])?).map_err(|_| Failure::fixed("ERR offset is out of range"))?;
     let len = cx.transact(|tx| {
         let old = tx.read_string(db, key)?;
         let old_value = old.as_ref().map_or(&[][..], |e| &e.value);

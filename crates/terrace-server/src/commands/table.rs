@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn look_ups_rarely_take_a_second_step() {
-        let displaced = INDEX.iter().enumerate().filter(|(slot, e)| e.1 != EMPTY && hash(e.0) != *slot).count();
+        let displaced =
+            INDEX.iter().enumerate().filter(|(slot, e)| e.1 != EMPTY && hash(e.0) != *slot).count();
         assert!(displaced <= COUNT / 6, "{displaced} of {COUNT} commands are displaced");
     }
 

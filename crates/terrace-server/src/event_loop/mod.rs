@@ -244,7 +244,8 @@ impl EventLoop {
         self.swept_at_ms = self.now_ms;
         for slot in 0..self.connections.len() {
             let Some(connection) = &self.connections[slot] else { continue };
-            let active_at_ms = connection.session.info.active_at_ms.load(std::sync::atomic::Ordering::Relaxed);
+            let active_at_ms =
+                connection.session.info.active_at_ms.load(std::sync::atomic::Ordering::Relaxed);
             if !connection.waiting && self.now_ms.saturating_sub(active_at_ms) > timeout_ms {
                 self.kill(slot);
             }

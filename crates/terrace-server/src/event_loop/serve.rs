@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use terrace_resp::{Args, Encoder, Limits, Protocol};
 
-use super::{EventLoop, PendingGet};
+use super::{EventLoop, PendingGet, SCRATCH_BYTES};
 use crate::commands::{self, Command, Flow, Job};
 use crate::connection::Connection;
 use crate::context::Context;
@@ -29,6 +29,8 @@ impl EventLoop {
         if served.is_err() {
             tracing::error!(client = connection.session.info.id, "a command panicked; its client is cut off");
             connection.dead = true;
+            // The panic may have taken the loop's buffer with it; without one every read would seem to end.
+            self.scratch.resize(SCRATCH_BYTES, 0);
         }
         let info = &connection.session.info;
         info.db.store(connection.session.db, Ordering::Relaxed);
@@ -98,6 +100,7 @@ impl EventLoop {
     fn run_requests(&mut self, connection: &mut Connection, buf: &mut [u8]) -> usize {
         let soft = self.shared.config.output_soft_bytes;
         let mut gets = std::mem::take(&mut self.gets);
+        gets.clear();
         let mut at = 0;
         let mut start_ns = self.shared.config.clock.monotonic_ns();
         connection.backlog = false;
@@ -106,12 +109,18 @@ impl EventLoop {
                 connection.backlog = at < buf.len();
                 break;
             }
+            // Plain text is unescaped where it lies and cannot be decoded twice, so no request that may have
+            // to be decoded again is left before it.
+            if !gets.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
+                at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+                continue;
+            }
             let limits = self.limits(&connection.session);
             let decoded = connection.decoder.decode(&mut buf[at..], &limits);
             let Ok(Some(len)) = decoded else {
                 let Some(answered_to) = self.run_gets(connection, &mut gets, buf, &mut start_ns) else {
                     if let Err(error) = decoded {
-                        refuse(connection, &error);
+                        refuse(connection, error);
                         at = buf.len();
                     }
                     break;
@@ -121,7 +130,9 @@ impl EventLoop {
             };
             let args = connection.decoder.args(&buf[at..]);
             let command = args.get(0).and_then(commands::find);
-            if let Some(key) = self.groupable_get(&connection.session, command, args) {
+            if let Some(key) =
+                self.groupable_get(&connection.session, command, args).filter(|_| buf[at] == b'*')
+            {
                 gets.push(PendingGet { request_at: at, key: at + key.start..at + key.end });
                 at += len;
                 if gets.len() < MAX_GETS {
@@ -268,7 +279,7 @@ impl EventLoop {
 }
 
 /// Answers a malformed request with its error and ends the connection.
-fn refuse(connection: &mut Connection, error: &terrace_resp::ProtocolError) {
+fn refuse(connection: &mut Connection, error: terrace_resp::ProtocolError) {
     let protocol = connection.session.protocol;
     Encoder::new(&mut connection.output.bytes, protocol).error(&format!("ERR {error}"));
     connection.closing = true;
