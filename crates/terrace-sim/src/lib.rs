@@ -2,6 +2,8 @@
 //!
 //! - [`model`]: what a store should hold, as plain maps;
 //! - [`workload`]: random operations applied to a store and its model, answers compared;
+//! - [`crash`]: a small workload cut at every operation of the file system, under every kind of loss.
 
+pub mod crash;
 pub mod model;
 pub mod workload;

@@ -82,6 +82,7 @@ impl Core {
 
     /// Seals what there is and flushes everything sealed so far.
     pub(super) fn flush_all(&self) -> Result<()> {
+        self.poison.check()?;
         let target = self.last_seqno();
         self.writers_barrier();
         let active = Arc::clone(&self.current.load().active);

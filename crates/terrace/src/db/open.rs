@@ -97,9 +97,24 @@ fn open_manifest(env: &Env, dir: &Path, create: bool) -> Result<Manifest> {
     if find_store(env, dir, create)? {
         return Ok(Manifest::recover(fs, dir)?.0);
     }
+    settle_path(env, dir)?;
     let mut state = State { clock_ms: env.clock.now_ms(), next_keyspace_id: 1, ..State::default() };
     state.keyspaces.insert(KeyspaceId(0), DEFAULT_KEYSPACE.to_string());
     Manifest::create(fs, dir, state)
+}
+
+/// Makes the names on the way to a new store durable. Whoever made the directories may have died before doing
+/// so; a store must not vanish with them in a power loss once it has acknowledged a write.
+fn settle_path(env: &Env, dir: &Path) -> Result<()> {
+    for above in dir.ancestors().skip(1) {
+        let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+        match env.fs.sync_dir(above) {
+            // Where we may not look, we did not make anything either.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            outcome => outcome.at("sync", above)?,
+        }
+    }
+    Ok(())
 }
 
 /// Everything in memory, as the manifest has it.

@@ -26,9 +26,33 @@ impl Poison {
         self.cause.get().is_some()
     }
 
-    /// Poisons the store with `error` (the first one stays) and hands it back for the caller to return.
+    /// Poisons the store with `error` (the first one stays) and hands it back for the caller to return. A part
+    /// that refuses work because it was poisoned itself passes its own cause on.
     pub(super) fn set(&self, error: Error) -> Error {
-        let _ = self.cause.set(Arc::new(error.clone()));
+        let cause = match &error {
+            Error::Poisoned { cause } => Arc::clone(cause),
+            other => Arc::new(other.clone()),
+        };
+        let _ = self.cause.set(cause);
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fault tests found a store that was "poisoned because it was poisoned": the manifest had refused an
+    /// edit with the cause it knew, and that refusal became the store's cause.
+    #[test]
+    fn the_cause_is_the_failure_itself() {
+        let poison = Poison::default();
+        let cause = Arc::new(Error::NotAnInteger("the failure".to_string()));
+        poison.set(Error::Poisoned { cause });
+        poison.set(Error::Closed);
+        match poison.check() {
+            Err(Error::Poisoned { cause }) => assert_eq!(cause.to_string(), "the failure"),
+            other => panic!("{other:?}"),
+        }
     }
 }

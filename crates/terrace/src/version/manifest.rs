@@ -53,7 +53,8 @@ pub(crate) struct Manifest {
     rewrite_at_bytes: u64,
     /// Something was appended after the last sync.
     unsynced: bool,
-    /// The tail of the file holds part of an edit that failed for want of space: a new file must be begun.
+    /// The tail of the file holds part of a record that certainly does not count: an edit that failed for want
+    /// of space, or a failed mark behind a durable edit. The next edit begins a new file.
     tail_torn: bool,
     /// The failure that left the state on disk unknown.
     poison: Option<Arc<Error>>,
@@ -149,8 +150,11 @@ impl Manifest {
         self.write(&record)?;
         self.sync_if_needed()?;
         self.state.apply(edit).map_err(Error::invalid)?;
-        // The edit is durable. What follows is upkeep, and its failure must not take the edit back.
-        if self.write(&[SETTLED]).is_ok() && self.writer.offset() >= self.rewrite_at_bytes {
+        // The edit is durable. What follows is upkeep: its failure neither takes the edit back nor leaves
+        // anything in doubt, it only spoils the tail of this file.
+        self.unsynced = true;
+        self.tail_torn = self.writer.append(&[SETTLED]).is_err();
+        if !self.tail_torn && self.writer.offset() >= self.rewrite_at_bytes {
             let _ = self.rewrite(self.state.clone());
         }
         Ok(())

@@ -122,7 +122,8 @@ impl SegmentFiles {
         Ok(segment)
     }
 
-    /// Takes back the file of a segment that nobody needs: kept as a spare, or removed.
+    /// Takes back the file of a segment that nobody needs: kept as a spare, or removed. After an error the
+    /// segment still has its file under its name, so that this can be tried again.
     pub(super) fn give_back(&mut self, segment: &Segment) -> Result<()> {
         segment.give_up();
         let keep =
@@ -132,9 +133,11 @@ impl SegmentFiles {
         }
         let spare = Name::Spare(segment.id()).path(&self.dir);
         self.env.fs.rename(segment.path(), &spare).at("rename", segment.path())?;
-        // The old name must be gone for good before the header under it changes.
-        self.sync_dir()?;
-        self.spares.push(segment.id());
+        // The old name must be gone for good before the header under it changes. Where that cannot be had, the
+        // file is not used again and the next opening removes it; nothing else depends on this sync.
+        if self.sync_dir().is_ok() {
+            self.spares.push(segment.id());
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::KeyspaceId;
 use crate::io::fault::{Fault, FaultFs, FaultOp, FaultRule};
-use crate::io::sim::{CrashPolicy, SimFs};
+use crate::io::sim::{CrashPolicy, PowerLoss, SimFs};
 use crate::version::edit::Placed;
 use crate::version::testing::meta;
 
@@ -295,4 +295,24 @@ fn a_failed_sync_poisons_and_opening_again_heals() {
     let (mut manifest, state) = recover(&disk).unwrap();
     assert_eq!(state, before);
     manifest.append(&flush(2)).unwrap();
+}
+
+/// The fault tests found that a failed write behind a durable edit poisoned the manifest without a word: the
+/// edit was acknowledged, and the next one, however much later, was refused with the old failure.
+#[test]
+fn a_failed_mark_behind_a_durable_edit_only_begins_a_new_file() {
+    let dir = Path::new("/");
+    for fault in [Fault::Eio, Fault::ShortWrite(5), Fault::Enospc] {
+        let sim = SimFs::new();
+        let faulty = FaultFs::over_sim(&sim);
+        let mut manifest = Manifest::create(Arc::new(faulty.clone()), dir, State::default()).unwrap();
+        faulty.add(FaultRule::new(FaultOp::Write, fault).nth(2));
+        manifest.append(&flush(1)).unwrap();
+        assert_eq!(manifest.id(), FileId(1));
+        manifest.append(&flush(2)).unwrap();
+        assert_eq!(manifest.id(), FileId(2), "{fault:?}");
+        manifest.append(&flush(3)).unwrap();
+        let left = sim.crash(CrashPolicy::PowerLoss(PowerLoss::LoseUnsynced), 0);
+        assert_eq!(Manifest::read(&left, dir).unwrap(), (FileId(2), manifest.state().clone()));
+    }
 }

@@ -152,10 +152,10 @@ fn list(env: &Env, dir: &Path) -> Result<(Vec<FileId>, Vec<FileId>)> {
     Ok((segments, spares))
 }
 
-/// Process death needs proof: every segment in use was written since the machine started.
+/// Process death needs proof: every segment was made since the machine started. Those that look unused count
+/// as well, because a power loss can take the chunk headers and leave the records.
 fn rule_for(scans: &[SegmentScan], boot_id: u128) -> Rule {
-    let mut used = scans.iter().filter(|scan| scan.base.is_some());
-    if boot_id != 0 && used.all(|scan| scan.header.boot_id == boot_id) {
+    if boot_id != 0 && scans.iter().all(|scan| scan.header.boot_id == boot_id) {
         Rule::ProcessDeath
     } else {
         Rule::PowerLoss

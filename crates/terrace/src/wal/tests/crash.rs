@@ -194,6 +194,21 @@ fn damage_beyond_the_horizon_cuts_the_log_after_a_power_loss() {
     assert_eq!(rig.replay(0).unwrap().0, found, "replay changes nothing");
 }
 
+/// The crash explorer found a store that did not open: a power loss had kept records and lost the headers of
+/// all their chunks, so no segment looked used, none spoke against a mere process death, and a record without
+/// its chunk header was called damage.
+#[test]
+fn a_power_loss_may_take_all_chunk_headers_and_leave_the_records() {
+    let mut rig = one_lane(1);
+    rig.write(0, 1, b"more");
+    let start = CHUNKS_START as usize;
+    patch(&rig.active_path(), |bytes| bytes[start..start + CHUNK_HEADER_BYTES].fill(0));
+    assert!(is_corruption(&rig.replay(0)), "a dead process does not explain it");
+    rig.reboot();
+    let (found, report) = rig.replay(0).unwrap();
+    assert_eq!((found.len(), report.rule), (0, Rule::PowerLoss));
+}
+
 #[test]
 fn a_segment_file_with_a_bad_header_is_named_and_nothing_is_replayed_from_it() {
     let rig = one_lane(2);

@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::io::fault::{Fault, FaultFs, FaultOp, FaultRule};
+use crate::io::sim::SimFs;
 use crate::wal::{Rule, WalStats};
 
 #[test]
@@ -190,4 +192,22 @@ fn prefaulting_keeps_ahead_of_the_claims() {
     assert_eq!(due, 16 << 10..24 << 10);
     rig.wal.prefault_ahead();
     assert_eq!(rig.active.prefault_due(SMALL.prefault_bytes), None);
+}
+
+/// The fault tests found that a segment whose file was renamed, but not durably, was given back again and
+/// again without success, and that the store could not even be closed.
+#[test]
+fn a_spare_whose_new_name_is_not_durable_is_not_used_again() {
+    let sim = SimFs::new();
+    let faulty = FaultFs::over_sim(&sim);
+    let env = Env { fs: Arc::new(faulty.clone()), ..Env::default() };
+    let (wal, first) = start(&env, Path::new("/"), SMALL, FileId(0), 0);
+    wal.prepare(0).unwrap();
+    wal.switch(1).unwrap();
+    faulty.add(FaultRule::new(FaultOp::SyncDir, Fault::Eio));
+    wal.retire(0).unwrap();
+    wal.prepare(0).unwrap();
+    assert_eq!(wal.stats().recycled, 0);
+    assert!(sim.paths().contains(&PathBuf::from(format!("/{}.spare", first.id()))));
+    wal.remove_all().unwrap();
 }

@@ -1,0 +1,274 @@
+//! Damaged files: whatever bit flips and wherever a file is cut, the store answers rightly or with an error
+//! that names the file, and never with wrong data, a panic or a silent loss.
+//!
+//! The short version of a sweep: `TERRACE_DAMAGE_STRIDE=1` flips every bit and cuts at every byte.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use terrace::{CrashPolicy, Db, Durability, Env, Error, ManualClock, Options, PowerLoss, SeededRng, SimFs};
+
+const DIR: &str = "/store";
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn options(sim: &SimFs) -> Options {
+    let env =
+        Env::inline(Arc::new(sim.clone()), Arc::new(ManualClock::default()), Arc::new(SeededRng::new(5)));
+    let options = Options::new().memory_budget(4 << 20).write_buffer(256 << 10).shards(2);
+    options.table_bytes(64 << 10).block_bytes(512).env(env)
+}
+
+fn open(sim: &SimFs) -> Result<Db, Error> {
+    options(sim).open(Path::new(DIR))
+}
+
+fn value(n: u32) -> Vec<u8> {
+    (0..40 + n % 90).flat_map(|i| (n.wrapping_mul(2_654_435_761) ^ i).to_le_bytes()).take(60).collect()
+}
+
+fn put(db: &Db, model: &mut Model, keys: std::ops::Range<u32>) {
+    for n in keys {
+        let key = format!("key{:03}", n * 7 % 100).into_bytes();
+        db.put(&key, value(n)).unwrap();
+        model.insert(key, value(n));
+    }
+}
+
+/// A store with tables in two levels that was closed.
+fn closed_store() -> (SimFs, Model) {
+    let (sim, mut model) = (SimFs::new(), Model::new());
+    let db = open(&sim).unwrap();
+    db.keyspace("other").unwrap().put("here", "too").unwrap();
+    put(&db, &mut model, 0..60);
+    db.compact_all().unwrap();
+    put(&db, &mut model, 60..100);
+    db.delete("key000").unwrap();
+    model.remove(&b"key000"[..]);
+    db.close().unwrap();
+    (sim, model)
+}
+
+/// A store with a table and a log that holds the rest; everything was synced.
+fn live_store() -> (SimFs, Model) {
+    let (sim, mut model) = (SimFs::new(), Model::new());
+    let db = open(&sim).unwrap();
+    db.keyspace("other").unwrap().put("here", "too").unwrap();
+    put(&db, &mut model, 0..30);
+    db.flush().unwrap();
+    put(&db, &mut model, 30..60);
+    let mut batch = db.batch();
+    batch.put("key000", "batched").put("key001", "batched");
+    batch.commit().unwrap();
+    model.insert(b"key000".to_vec(), b"batched".to_vec());
+    model.insert(b"key001".to_vec(), b"batched".to_vec());
+    db.sync().unwrap();
+    // The second sync makes durable what the first one has achieved.
+    put(&db, &mut model, 60..61);
+    db.sync().unwrap();
+    let left = sim.crash(CrashPolicy::ProcessDeath, 0);
+    sim.stop_at(0);
+    (left, model)
+}
+
+/// What came of a damaged store.
+#[derive(PartialEq, Eq, Debug)]
+enum Outcome {
+    /// All answers are right.
+    Right,
+    /// An error that names a file.
+    Reported,
+}
+
+fn is_named(error: &Error) -> bool {
+    match error {
+        Error::Corruption { path, .. }
+        | Error::UnsupportedVersion { path, .. }
+        | Error::NotAStore { path, .. }
+        | Error::Io { path, .. } => path.starts_with(DIR),
+        _ => false,
+    }
+}
+
+/// Reads all there is. `Err` is a wrong answer; errors of the store are fine if they say where.
+fn read_all(sim: &SimFs, model: &Model) -> Result<Outcome, String> {
+    let named =
+        |error: Error| if is_named(&error) { Ok(Outcome::Reported) } else { Err(format!("{error:?}")) };
+    let db = match open(sim) {
+        Ok(db) => db,
+        Err(error) => return named(error),
+    };
+    let mut outcome = Outcome::Right;
+    let Some(other) = db.find_keyspace("other") else { return Err("a keyspace is lost".to_string()) };
+    match other.get("here") {
+        Ok(found) if found.as_deref() == Some(b"too") => {}
+        Ok(found) => return Err(format!("the other keyspace has {found:?}")),
+        Err(error) => outcome = named(error)?,
+    }
+    for n in 0..100 {
+        let key = format!("key{n:03}").into_bytes();
+        match db.get(&key) {
+            Ok(found) if found.as_deref() == model.get(&key).map(|v| &v[..]) => {}
+            Ok(found) => return Err(format!("get of key{n:03} finds {found:?}")),
+            Err(error) => outcome = named(error)?,
+        }
+    }
+    let entries: Result<Model, Error> =
+        db.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect();
+    match entries {
+        Ok(found) if found == *model => {}
+        Ok(found) => return Err(format!("a scan finds {} of {} entries", found.len(), model.len())),
+        Err(error) => outcome = named(error)?,
+    }
+    drop(other);
+    sim.stop_at(0);
+    Ok(outcome)
+}
+
+/// Damages one file of a copy of the store and reads everything.
+fn try_damage(sim: &SimFs, model: &Model, path: &Path, bytes: &[u8], what: &str) -> Outcome {
+    let copy = sim.crash(CrashPolicy::ProcessDeath, 0);
+    copy.overwrite(path, bytes).unwrap();
+    let outcome = catch_unwind(AssertUnwindSafe(|| read_all(&copy, model)));
+    match outcome {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(detail)) => panic!("{what} of {}: {detail}", path.display()),
+        Err(_) => panic!("{what} of {}: panicked", path.display()),
+    }
+}
+
+/// The part of a file that was ever written; the rest of a preallocated one is zeros.
+fn used_len(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
+}
+
+fn is_called(path: &Path, start: &str) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))
+}
+
+/// The files whose content counts: all but the lock and log segments that are kept for reuse.
+fn files(sim: &SimFs) -> Vec<PathBuf> {
+    let counts =
+        |path: &PathBuf| !is_called(path, "LOCK") && path.extension().is_none_or(|end| end != "spare");
+    sim.paths().into_iter().filter(counts).collect()
+}
+
+fn stride(default: usize) -> usize {
+    std::env::var("TERRACE_DAMAGE_STRIDE").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// Flips bits of every file; how many flips were reported and how many made no difference.
+fn flip_bits(sim: &SimFs, model: &Model, stride: usize) -> (usize, usize) {
+    let mut sums = (0, 0);
+    for path in files(sim) {
+        let bytes = sim.read_all(&path).unwrap();
+        // Most of a log are zeros that nobody has written; those next to something else are enough.
+        let near =
+            |at: usize| bytes[at.saturating_sub(8)..bytes.len().min(at + 9)].iter().any(|byte| *byte != 0);
+        let written = (0..bytes.len()).filter(|at| near(*at)).flat_map(|at| at * 8..at * 8 + 8);
+        let (mut reported, mut harmless) = (0, 0);
+        for bit in written.step_by(stride) {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            match try_damage(sim, model, &path, &damaged, &format!("bit {bit}")) {
+                Outcome::Reported => reported += 1,
+                Outcome::Right => harmless += 1,
+            }
+        }
+        println!("{}: {reported} flipped bits reported, {harmless} without effect", path.display());
+        sums = (sums.0 + reported, sums.1 + harmless);
+    }
+    sums
+}
+
+#[test]
+fn a_flipped_bit_in_a_closed_store_is_reported_or_makes_no_difference() {
+    let (sim, model) = closed_store();
+    assert_eq!(read_all(&sim.crash(CrashPolicy::ProcessDeath, 0), &model), Ok(Outcome::Right));
+    let (reported, harmless) = flip_bits(&sim, &model, stride(61));
+    assert!(reported > 10 * harmless, "{reported} reported, {harmless} without effect");
+}
+
+#[test]
+fn a_flipped_bit_in_a_synced_log_is_reported_or_makes_no_difference() {
+    let (sim, model) = live_store();
+    assert_eq!(read_all(&sim.crash(CrashPolicy::ProcessDeath, 0), &model), Ok(Outcome::Right));
+    let (reported, harmless) = flip_bits(&sim, &model, stride(61));
+    assert!(reported > 10 * harmless, "{reported} reported, {harmless} without effect");
+    let restarted = sim.crash(CrashPolicy::PowerLoss(PowerLoss::KeepAll), 0);
+    let (reported, harmless) = flip_bits(&restarted, &model, stride(61));
+    assert!(reported > 10 * harmless, "{reported} reported, {harmless} without effect");
+}
+
+/// Damages one file of a copy of the store and reads everything; only a panic is too bad an answer.
+fn survives(sim: &SimFs, model: &Model, path: &Path, bytes: &[u8]) {
+    let copy = sim.crash(CrashPolicy::ProcessDeath, 0);
+    copy.overwrite(path, bytes).unwrap();
+    let outcome = catch_unwind(AssertUnwindSafe(|| read_all(&copy, model).is_ok()));
+    assert!(outcome.is_ok(), "{} with {} bytes: panicked", path.display(), bytes.len());
+}
+
+/// A manifest that ends behind one of its edits is a sound manifest of an earlier state, and one that ends in
+/// the middle of an edit looks as if the machine had died while writing it. No crash makes an acknowledged
+/// edit vanish so, but somebody who cuts the file can. All other cuts are noticed.
+#[test]
+fn a_file_cut_short_is_reported_or_makes_no_difference() {
+    for (sim, model) in [closed_store(), live_store()] {
+        let mut reported = 0;
+        for path in files(&sim) {
+            let bytes = sim.read_all(&path).unwrap();
+            let step = stride(97) * (1 + used_len(&bytes) / 20_000);
+            for len in (0..used_len(&bytes)).step_by(step) {
+                if is_called(&path, "MANIFEST-") && len > 33 {
+                    survives(&sim, &model, &path, &bytes[..len]);
+                    continue;
+                }
+                let outcome =
+                    try_damage(&sim, &model, &path, &bytes[..len], &format!("the first {len} bytes"));
+                reported += usize::from(outcome == Outcome::Reported);
+            }
+        }
+        println!("{reported} cuts reported");
+        assert!(reported > 20, "{reported}");
+    }
+}
+
+/// All but the only log segment, which nothing else in the directory speaks of.
+#[test]
+fn a_missing_file_is_reported() {
+    for (sim, model) in [closed_store(), live_store()] {
+        let needed = |path: &PathBuf| path.extension().is_none_or(|end| end == "tbl");
+        for path in files(&sim).into_iter().filter(needed) {
+            let copy = sim.crash(CrashPolicy::ProcessDeath, 0);
+            copy.remove_durably(&path).unwrap();
+            let outcome = read_all(&copy, &model);
+            assert_eq!(outcome, Ok(Outcome::Reported), "without {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_damaged_store_is_not_changed_by_trying_to_open_it() {
+    let (sim, _) = live_store();
+    let log = files(&sim).into_iter().find(|path| path.extension().is_some_and(|e| e == "wal")).unwrap();
+    let mut bytes = sim.read_all(&log).unwrap();
+    bytes[40] ^= 1;
+    sim.overwrite(&log, &bytes).unwrap();
+    let tables = |sim: &SimFs| -> Vec<_> {
+        let kept = |path: &&PathBuf| path.extension().is_some();
+        let files = sim.paths();
+        files.iter().filter(kept).map(|path| (path.clone(), sim.read_all(path).unwrap())).collect()
+    };
+    let before = tables(&sim);
+    assert!(matches!(open(&sim), Err(Error::Corruption { .. })));
+    assert_eq!(tables(&sim), before);
+    // With the bit put right, everything is there again.
+    bytes[40] ^= 1;
+    sim.overwrite(&log, &bytes).unwrap();
+    let db = open(&sim).unwrap();
+    assert_eq!(db.get("key000").unwrap().as_deref(), Some(&b"batched"[..]));
+    let raised = terrace::WriteOptions::new().durability(Durability::Sync);
+    db.put_with("key000", "again", raised).unwrap();
+}
