@@ -1,1 +1,47 @@
-//! To be described.
+//! The Terrace server: the Redis protocol in front of a durable, ordered store.
+//!
+//! ```no_run
+//! use terrace_server::{Server, ServerConfig};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let db = terrace::Db::open("data")?;
+//! let server = Server::bind(ServerConfig::new(db))?;
+//! println!("listening on {}", server.local_addr());
+//! let stop = server.shutdown_handle(); // from a signal handler: stop.shutdown()
+//! # stop.shutdown();
+//! server.run()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! One event loop per core; each reads all its ready sockets, runs every complete command in order, gathers
+//! the plain writes of all of them into one engine batch, and answers with one write per connection. See
+//! `docs/server.md` for what differs from Redis.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod config;
+mod connection;
+mod context;
+mod cursor;
+mod databases;
+mod decimal;
+mod event_loop;
+mod failure;
+mod glob;
+mod group;
+mod held;
+mod histogram;
+mod metrics;
+mod output;
+mod registry;
+mod server;
+mod session;
+mod settings;
+mod shared;
+mod system;
+mod transaction;
+
+pub use config::ServerConfig;
+pub use server::{Server, ShutdownHandle};
+pub use terrace_resp::Limits;

@@ -1,0 +1,139 @@
+//! A store in a directory that this process opens for the length of one verb.
+
+use std::path::Path;
+
+use anyhow::Result;
+use terrace::{Db, Entry, Keyspace, Options, WriteOptions};
+
+use super::range::Bounds;
+use super::{Access, Range, Store, Visit};
+use crate::codec::Record;
+use crate::exit::{Code, Failure};
+use crate::figures;
+
+/// The open store and the keyspace that the verb works in.
+pub(super) struct DirStore {
+    db: Db,
+    keyspace: Keyspace,
+}
+
+impl DirStore {
+    /// Opens the directory; creates store and keyspace only with [`Access::Create`].
+    pub(super) fn open(dir: &Path, keyspace: Option<&str>, access: Access) -> Result<Self> {
+        let create = access == Access::Create;
+        if !create && !dir.is_dir() {
+            return Err(Failure::error(
+                Code::Store,
+                format!("no store at {}: no such directory", dir.display()),
+            ));
+        }
+        let db = Options::new().create_if_missing(create).open(dir)?;
+        let keyspace = match (keyspace, create) {
+            (None, _) => Keyspace::clone(&db),
+            (Some(name), true) => db.keyspace(name)?,
+            (Some(name), false) => db.find_keyspace(name).ok_or_else(|| {
+                let known = db.keyspaces().join(", ");
+                Failure::error(
+                    Code::Store,
+                    format!("no keyspace {name:?} in {}; it has: {known}", dir.display()),
+                )
+            })?,
+        };
+        Ok(Self { db, keyspace })
+    }
+
+    fn iter(&self, bounds: Bounds) -> terrace::Iter {
+        self.keyspace.range::<Vec<u8>>(bounds)
+    }
+}
+
+fn record(key: &[u8], entry: &Entry, keys_only: bool) -> Record {
+    let value = if keys_only { Vec::new() } else { entry.value.to_vec() };
+    Record { key: key.to_vec(), value, expires_at_ms: entry.expires_at_ms, tag: entry.tag }
+}
+
+impl Store for DirStore {
+    fn get(&mut self, key: &[u8]) -> Result<Option<Record>> {
+        Ok(self.keyspace.get_entry(key)?.map(|entry| record(key, &entry, false)))
+    }
+
+    fn write(&mut self, batch: &[Record]) -> Result<()> {
+        let mut writes = self.db.batch();
+        for record in batch {
+            let mut options = WriteOptions::new().tag(record.tag);
+            if let Some(at) = record.expires_at_ms {
+                options = options.expires_at_ms(at);
+            }
+            writes.put_in(&self.keyspace, &record.key, &record.value, options);
+        }
+        writes.commit()?;
+        Ok(())
+    }
+
+    fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64> {
+        let mut distinct = keys.to_vec();
+        distinct.sort_unstable();
+        distinct.dedup();
+        let mut found = 0;
+        let mut writes = self.db.batch();
+        for key in &distinct {
+            if self.keyspace.contains(key)? {
+                found += 1;
+                writes.delete_in(&self.keyspace, key);
+            }
+        }
+        if found > 0 {
+            writes.commit()?;
+        }
+        Ok(found)
+    }
+
+    fn scan(&mut self, range: &Range, visit: &mut Visit) -> Result<()> {
+        let Some(bounds) = range.bounds() else { return Ok(()) };
+        let mut entries = self.iter(bounds);
+        for _ in 0..range.limit.unwrap_or(u64::MAX) {
+            let next = if range.reverse { entries.next_back_entry() } else { entries.next_entry() };
+            let Some(next) = next else { break };
+            let (key, entry) = next?;
+            if !visit(record(&key, &entry, range.keys_only))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn dump(&mut self, visit: &mut Visit) -> Result<()> {
+        self.scan(&Range::default(), visit)
+    }
+
+    fn count(&mut self, range: &Range) -> Result<u64> {
+        let Some(bounds) = range.bounds() else { return Ok(0) };
+        let mut entries = self.iter(bounds);
+        let mut count = 0;
+        while let Some(next) = entries.next_entry() {
+            next?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn estimate(&mut self) -> Result<u64> {
+        Ok(self.keyspace.approximate_len())
+    }
+
+    fn stats(&mut self) -> Result<serde_json::Value> {
+        Ok(figures::to_json(&self.db))
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(self.db.flush()?)
+    }
+
+    fn compact(&mut self) -> Result<()> {
+        Ok(self.db.compact_all()?)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(self.db.close()?)
+    }
+}

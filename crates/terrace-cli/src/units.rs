@@ -1,0 +1,120 @@
+//! Sizes, durations and counts as people write and read them.
+
+use std::time::Duration;
+
+/// Reads a size: a number with an optional unit, `K`, `M`, `G`, `T` (powers of 1,024; `KiB` and `KB` too).
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
+    let shift = match unit {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return Err(format!("{text:?} is not a size; write 512M, 4G or a number of bytes")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a size; write 512M or 4G"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+/// Reads a duration: a number with `ms`, `s`, `m`, `h` or `d`; seconds without a unit.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale_ms = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("{text:?} is not a duration; write 500ms, 30s, 5m, 2h or 7d")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a duration; write 30s or 5m"))?;
+    let ms = number.checked_mul(scale_ms).ok_or_else(|| format!("{text:?} is too long"))?;
+    if ms == 0 { Err("a duration of zero".into()) } else { Ok(Duration::from_millis(ms)) }
+}
+
+/// A size with a unit.
+pub(crate) fn bytes(bytes: u64) -> String {
+    let units = ["KiB", "MiB", "GiB", "TiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", units[unit])
+}
+
+/// A time span with a unit.
+pub(crate) fn nanoseconds(ns: u64) -> String {
+    match ns {
+        0..1_000 => format!("{ns} ns"),
+        1_000..1_000_000 => format!("{:.1} µs", ns as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} ms", ns as f64 / 1e6),
+        _ => format!("{:.2} s", ns as f64 / 1e9),
+    }
+}
+
+/// A count with its thousands set apart.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_binary_units() {
+        assert_eq!(parse_size("0"), Ok(0));
+        assert_eq!(parse_size("64k"), Ok(64 << 10));
+        assert_eq!(parse_size("512 MiB"), Ok(512 << 20));
+        assert_eq!(parse_size("4GB"), Ok(4 << 30));
+        for wrong in ["", "M", "-1", "1.5G", "1x", "99999999999T"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_take_units_and_default_to_seconds() {
+        assert_eq!(parse_duration("5"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        for wrong in ["", "0", "s", "1w", "-5s", "99999999999999999999d", "18446744073709551615d"] {
+            assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn figures_are_readable() {
+        assert_eq!(
+            (bytes(1023), bytes(1536), bytes(3 << 40)),
+            ("1023 B".into(), "1.5 KiB".into(), "3.0 TiB".into())
+        );
+        assert_eq!(
+            (grouped(7), grouped(123456), grouped(1234567)),
+            ("7".into(), "123,456".into(), "1,234,567".into())
+        );
+        assert_eq!(
+            (nanoseconds(999), nanoseconds(1500), nanoseconds(2_000_000_000)),
+            ("999 ns".into(), "1.5 µs".into(), "2.00 s".into())
+        );
+    }
+}

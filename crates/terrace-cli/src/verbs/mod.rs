@@ -1,0 +1,67 @@
+//! The verbs of the command line, one file each: its flags and what it does.
+
+mod bench;
+mod compact;
+mod count;
+mod del;
+mod export;
+mod flush;
+mod get;
+mod import;
+mod put;
+mod scan;
+mod serve;
+mod stats;
+
+use anyhow::Result;
+
+use crate::exit::Code;
+
+/// A verb with its flags.
+#[derive(clap::Subcommand)]
+pub(crate) enum Verb {
+    /// Run a server that speaks the Redis protocol.
+    Serve(serve::Serve),
+    /// Print the value of a key.
+    Get(get::Get),
+    /// Set a key to a value.
+    Put(put::Put),
+    /// Remove keys.
+    Del(del::Del),
+    /// List entries in key order.
+    Scan(scan::Scan),
+    /// Count entries.
+    Count(count::Count),
+    /// Show what the store holds and has done.
+    Stats(stats::Stats),
+    /// Make everything written so far survive a power loss.
+    Flush(flush::Flush),
+    /// Reorganise everything down to the bottom level.
+    Compact(compact::Compact),
+    /// Load entries from JSON lines, CSV or TSV.
+    Import(import::Import),
+    /// Write all entries as JSON lines, CSV or TSV.
+    Export(export::Export),
+    /// Measure the engine on this machine, or check it.
+    Bench(bench::Bench),
+}
+
+impl Verb {
+    /// Runs it.
+    pub(crate) fn run(self) -> Result<Code> {
+        match self {
+            Self::Serve(verb) => verb.run(),
+            Self::Get(verb) => verb.run(),
+            Self::Put(verb) => verb.run(),
+            Self::Del(verb) => verb.run(),
+            Self::Scan(verb) => verb.run(),
+            Self::Count(verb) => verb.run(),
+            Self::Stats(verb) => verb.run(),
+            Self::Flush(verb) => verb.run(),
+            Self::Compact(verb) => verb.run(),
+            Self::Import(verb) => verb.run(),
+            Self::Export(verb) => verb.run(),
+            Self::Bench(verb) => verb.run(),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! For operators: emptying, syncing, compacting, time, shutdown.
+
+use std::time::Duration;
+
+use terrace_resp::Args;
+
+use super::keys::container;
+use super::options::integer;
+use super::table::{ADMIN, BLOCKING, Command, DANGEROUS, FAST, Handler, LOADING, NO_KEYS, NO_SCRIPT, WRITE};
+use super::{Flow, Handled, shorten};
+use crate::context::Context;
+use crate::databases::COUNT;
+use crate::failure::{Failure, NOT_A_FLOAT, SYNTAX};
+
+const fn command(
+    name: &'static str,
+    arity: i64,
+    flags: u16,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    Command { name, arity, flags, keys: NO_KEYS, group: "server", since, summary, run, subcommands: &[] }
+}
+
+/// The commands of this file.
+pub(crate) const COMMANDS: &[Command] = &[
+    command(
+        "flushdb",
+        -1,
+        WRITE | DANGEROUS,
+        "1.0.0",
+        flushdb,
+        "Removes all keys from the current database.",
+    ),
+    command("flushall", -1, WRITE | DANGEROUS, "1.0.0", flushall, "Removes all keys from all databases."),
+    command("time", 1, FAST | LOADING, "2.6.0", time, "Returns the server time."),
+    command(
+        "lastsave",
+        1,
+        FAST | LOADING | ADMIN | DANGEROUS,
+        "1.0.0",
+        lastsave,
+        "Returns when the server started.",
+    ),
+    command("wait", 3, BLOCKING, "3.0.0", wait, "Returns 0 at once: there are no replicas."),
+    Command {
+        subcommands: DEBUG,
+        ..command(
+            "debug",
+            -2,
+            ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+            "1.0.0",
+            container,
+            "A container for debugging commands.",
+        )
+    },
+    command(
+        "shutdown",
+        -1,
+        ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+        "1.0.0",
+        shutdown,
+        "Syncs the log and shuts the server down.",
+    ),
+    command(
+        "flush",
+        1,
+        ADMIN,
+        "terrace 0.1.0",
+        flush,
+        "Syncs the log now: all earlier writes survive a power loss.",
+    ),
+    command(
+        "compact",
+        1,
+        ADMIN | DANGEROUS,
+        "terrace 0.1.0",
+        compact,
+        "Compacts everything down to the bottom level.",
+    ),
+];
+
+const DEBUG: &[Command] =
+    &[command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds.")];
+
+/// `ASYNC` and `SYNC` are accepted; emptying a database takes constant time either way.
+fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {
+    match args.len() {
+        1 => Ok(()),
+        2 if args[1].eq_ignore_ascii_case(b"async") || args[1].eq_ignore_ascii_case(b"sync") => Ok(()),
+        _ => Err(SYNTAX),
+    }
+}
+
+fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    check_flush_options(args)?;
+    cx.settle();
+    if let Some(space) = cx.space() {
+        space.clear()?;
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    check_flush_options(args)?;
+    cx.settle();
+    for index in 0..COUNT {
+        if let Some(space) = cx.shared.databases.find(index) {
+            space.clear()?;
+        }
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+/// The clock counts milliseconds, so the microseconds end in three zeros.
+fn time(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    let now_ms = cx.shared.now_ms();
+    cx.reply.array(2);
+    cx.reply.bulk((now_ms / 1000).to_string().as_bytes());
+    cx.reply.bulk((now_ms % 1000 * 1000).to_string().as_bytes());
+    Ok(Flow::Done)
+}
+
+fn lastsave(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.reply.unsigned(cx.shared.started_at_ms / 1000);
+    Ok(Flow::Done)
+}
+
+fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    integer(&args[1])?;
+    if integer(&args[2]).map_err(|_| Failure::fixed("ERR timeout is not an integer or out of range"))? < 0 {
+        return Err(Failure::fixed("ERR timeout is negative"));
+    }
+    cx.reply.integer(0);
+    Ok(Flow::Done)
+}
+
+/// The longest `DEBUG SLEEP`.
+const MAX_SLEEP_S: f64 = 3600.0;
+
+fn debug_sleep(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    cx.settle();
+    let seconds: f64 = shorten(&args[2], 32).parse().map_err(|_| NOT_A_FLOAT)?;
+    let pause = Duration::try_from_secs_f64(seconds.clamp(0.0, MAX_SLEEP_S)).map_err(|_| NOT_A_FLOAT)?;
+    Ok(Flow::Job(Box::new(move |shared, reply| {
+        shared.config.clock.sleep(pause);
+        reply.ok();
+        Ok(())
+    })))
+}
+
+fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    for arg in args.from(1).iter() {
+        let known = [&b"nosave"[..], b"save", b"now", b"force"];
+        if arg.eq_ignore_ascii_case(b"abort") {
+            return Err(Failure::fixed("ERR No shutdown in progress."));
+        }
+        if !known.iter().any(|option| arg.eq_ignore_ascii_case(option)) {
+            return Err(SYNTAX);
+        }
+    }
+    cx.settle();
+    cx.shared.stop();
+    Ok(Flow::Close)
+}
+
+fn flush(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.settle();
+    Ok(Flow::Job(Box::new(|shared, reply| {
+        shared.databases.store().sync()?;
+        reply.ok();
+        Ok(())
+    })))
+}
+
+fn compact(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.settle();
+    Ok(Flow::Job(Box::new(|shared, reply| {
+        shared.databases.store().compact_all()?;
+        reply.ok();
+        Ok(())
+    })))
+}

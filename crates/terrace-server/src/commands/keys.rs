@@ -1,0 +1,259 @@
+//! Keys, whatever they hold: presence, removal, renaming, copying, and what is known about one.
+
+use std::collections::HashSet;
+
+use terrace_resp::Args;
+
+use super::options::{database, integer};
+use super::table::{ALL_KEYS, Command, FAST, Handler, Keys, NO_KEYS, ONE_KEY, READ, TWO_KEYS, WRITE};
+use super::{Flow, Handled};
+use crate::context::Context;
+use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
+use crate::transaction::TAG_STRING;
+
+const fn command(
+    name: &'static str,
+    arity: i64,
+    flags: u16,
+    keys: Keys,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    Command { name, arity, flags, keys, group: "generic", since, summary, run, subcommands: &[] }
+}
+
+/// The commands of this file.
+pub(crate) const COMMANDS: &[Command] = &[
+    command("del", -2, WRITE, ALL_KEYS, "1.0.0", del, "Deletes one or more keys."),
+    command("unlink", -2, WRITE | FAST, ALL_KEYS, "4.0.0", del, "Deletes one or more keys."),
+    command(
+        "exists",
+        -2,
+        READ | FAST,
+        ALL_KEYS,
+        "1.0.0",
+        exists,
+        "Determines whether one or more keys exist.",
+    ),
+    command("touch", -2, READ | FAST, ALL_KEYS, "3.2.1", exists, "Returns the number of keys that exist."),
+    command(
+        "type",
+        2,
+        READ | FAST,
+        ONE_KEY,
+        "1.0.0",
+        type_of,
+        "Determines the type of value stored at a key.",
+    ),
+    command("rename", 3, WRITE, TWO_KEYS, "1.0.0", rename, "Renames a key and overwrites the destination."),
+    command(
+        "renamenx",
+        3,
+        WRITE | FAST,
+        TWO_KEYS,
+        "1.0.0",
+        renamenx,
+        "Renames a key only when the target key name doesn't exist.",
+    ),
+    command("copy", -3, WRITE, TWO_KEYS, "6.2.0", copy, "Copies the value of a key to a new key."),
+    Command {
+        subcommands: OBJECT,
+        ..command(
+            "object",
+            -2,
+            READ,
+            NO_KEYS,
+            "2.2.3",
+            container,
+            "A container for object introspection commands.",
+        )
+    },
+    Command {
+        subcommands: MEMORY,
+        ..command(
+            "memory",
+            -2,
+            READ,
+            NO_KEYS,
+            "4.0.0",
+            container,
+            "A container for memory diagnostics commands.",
+        )
+    },
+];
+
+const SECOND: Keys = Keys { first: 2, last: 2, step: 1 };
+
+const OBJECT: &[Command] = &[
+    command("encoding", 3, READ, SECOND, "2.2.3", object_encoding, "Returns the encoding of a value."),
+    command("refcount", 3, READ, SECOND, "2.2.3", object_refcount, "Returns the reference count of a value."),
+    command("idletime", 3, READ, SECOND, "2.2.3", object_idletime, "Returns the time since the last access."),
+    command("freq", 3, READ, SECOND, "4.0.0", object_freq, "Returns the access frequency of a value."),
+];
+
+const MEMORY: &[Command] =
+    &[command("usage", -3, READ, SECOND, "4.0.0", memory_usage, "Estimates the memory usage of a key.")];
+
+/// Never runs: a command with subcommands is replaced by one of them.
+pub(super) fn container(_: &mut Context<'_>, _: Args<'_>) -> Handled {
+    Err(SYNTAX)
+}
+
+fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let db = cx.session.db;
+    let mut keys: Vec<&[u8]> = args.from(1).iter().collect();
+    if keys.len() > 1 {
+        let mut seen = HashSet::with_capacity(keys.len());
+        keys.retain(|key| seen.insert(*key));
+    }
+    let removed = cx.transact(|tx| {
+        let mut removed = 0;
+        for key in &keys {
+            if tx.read(db, key)?.is_some() {
+                tx.delete(db, key);
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    })?;
+    cx.reply.integer(removed);
+    Ok(Flow::Done)
+}
+
+/// Counts a key as often as it is named.
+fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let mut found = 0;
+    for key in args.from(1).iter() {
+        found += i64::from(cx.lookup(key)?.is_some());
+    }
+    cx.reply.integer(found);
+    Ok(Flow::Done)
+}
+
+/// The name of a type tag.
+pub(super) fn type_name(tag: u8) -> &'static str {
+    if tag == TAG_STRING { "string" } else { "unknown" }
+}
+
+fn type_of(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let entry = cx.lookup(&args[1])?;
+    cx.reply.simple(entry.map_or("none", |e| type_name(e.tag)));
+    Ok(Flow::Done)
+}
+
+fn rename(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    rename_unless(cx, args, false)?;
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn renamenx(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let done = rename_unless(cx, args, true)?;
+    cx.reply.integer(i64::from(done));
+    Ok(Flow::Done)
+}
+
+/// Renames a key; with `only_if_absent`, not onto one that exists. Onto itself, nothing happens.
+fn rename_unless(cx: &mut Context<'_>, args: Args<'_>, only_if_absent: bool) -> Result<bool, Failure> {
+    let (db, from, to) = (cx.session.db, &args[1], &args[2]);
+    cx.transact(|tx| {
+        let entry = tx.read(db, from)?.ok_or(NO_SUCH_KEY)?;
+        if from == to {
+            return Ok(!only_if_absent);
+        }
+        if only_if_absent && tx.read(db, to)?.is_some() {
+            return Ok(false);
+        }
+        tx.delete(db, from);
+        tx.put_tagged(db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
+        Ok(true)
+    })
+}
+
+fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let (from, to) = (&args[1], &args[2]);
+    let (from_db, mut to_db, mut replace) = (cx.session.db, cx.session.db, false);
+    let mut rest = args.from(3).iter();
+    while let Some(arg) = rest.next() {
+        if arg.eq_ignore_ascii_case(b"replace") {
+            replace = true;
+        } else if arg.eq_ignore_ascii_case(b"db") {
+            to_db = database(rest.next().ok_or(SYNTAX)?)?;
+        } else {
+            return Err(SYNTAX);
+        }
+    }
+    if from_db == to_db && from == to {
+        return Err(Failure::fixed("ERR source and destination objects are the same"));
+    }
+    let done = cx.transact(|tx| {
+        let Some(entry) = tx.read(from_db, from)? else { return Ok(false) };
+        if tx.read(to_db, to)?.is_some() && !replace {
+            return Ok(false);
+        }
+        tx.put_tagged(to_db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
+        Ok(true)
+    })?;
+    cx.reply.integer(i64::from(done));
+    Ok(Flow::Done)
+}
+
+fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let entry = cx.lookup(&args[2])?;
+    let encoding = entry.map(|entry| match entry.value.len() {
+        0..=20 if terrace_resp::number::parse_i64(&entry.value).is_some() => "int",
+        0..=44 => "embstr",
+        _ => "raw",
+    });
+    cx.reply.bulk_or_null(encoding.map(str::as_bytes));
+    Ok(Flow::Done)
+}
+
+fn object_refcount(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    constant_of_key(cx, &args[2], 1)
+}
+
+fn object_idletime(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    constant_of_key(cx, &args[2], 0)
+}
+
+fn constant_of_key(cx: &mut Context<'_>, key: &[u8], value: i64) -> Handled {
+    match cx.lookup(key)? {
+        Some(_) => cx.reply.integer(value),
+        None => cx.reply.null(),
+    }
+    Ok(Flow::Done)
+}
+
+fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    if cx.lookup(&args[2])?.is_none() {
+        cx.reply.null();
+        return Ok(Flow::Done);
+    }
+    Err(Failure::fixed(
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
+         switching between policies at runtime LRU and LFU data will take some time to adjust.",
+    ))
+}
+
+/// What an entry takes beside its bytes: its place in a memtable or block.
+const ENTRY_OVERHEAD_BYTES: usize = 32;
+
+fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    match args.len() {
+        3 => {}
+        5 if args[3].eq_ignore_ascii_case(b"samples") => {
+            if integer(&args[4])? < 0 {
+                return Err(SYNTAX);
+            }
+        }
+        _ => return Err(SYNTAX),
+    }
+    let key = &args[2];
+    match cx.lookup(key)? {
+        Some(entry) => cx.reply.unsigned((key.len() + entry.value.len() + ENTRY_OVERHEAD_BYTES) as u64),
+        None => cx.reply.null(),
+    }
+    Ok(Flow::Done)
+}

@@ -1,0 +1,291 @@
+//! Going through many keys: `SCAN`, `KEYS`, `RANDOMKEY`, `DBSIZE`.
+
+use std::ops::Bound;
+
+use terrace::Keyspace;
+use terrace_resp::number::parse_u64;
+use terrace_resp::{Args, Encoder};
+
+use super::keys::type_name;
+use super::options::integer;
+use super::table::{Command, DANGEROUS, FAST, NO_KEYS, READ};
+use super::{Flow, Handled};
+use crate::context::Context;
+use crate::cursor::Position;
+use crate::failure::{Failure, SYNTAX};
+use crate::glob;
+
+/// The commands of this file.
+pub(crate) const COMMANDS: &[Command] = &[
+    Command {
+        name: "scan",
+        arity: -2,
+        flags: READ,
+        keys: NO_KEYS,
+        group: "generic",
+        since: "2.8.0",
+        summary: "Iterates over the key names in the database.",
+        run: scan,
+        subcommands: &[],
+    },
+    Command {
+        name: "keys",
+        arity: 2,
+        flags: READ | DANGEROUS,
+        keys: NO_KEYS,
+        group: "generic",
+        since: "1.0.0",
+        summary: "Returns all key names that match a pattern.",
+        run: keys,
+        subcommands: &[],
+    },
+    Command {
+        name: "randomkey",
+        arity: 1,
+        flags: READ,
+        keys: NO_KEYS,
+        group: "generic",
+        since: "1.0.0",
+        summary: "Returns a random key name from the database.",
+        run: randomkey,
+        subcommands: &[],
+    },
+    Command {
+        name: "dbsize",
+        arity: 1,
+        flags: READ | FAST,
+        keys: NO_KEYS,
+        group: "server",
+        since: "1.0.0",
+        summary: "Returns the number of keys in the database.",
+        run: dbsize,
+        subcommands: &[],
+    },
+];
+
+/// The most keys that one `SCAN` looks at, so that it cannot hold up its loop for long.
+const MAX_SCAN_COUNT: usize = 1 << 16;
+/// Databases estimated at more keys are not counted one by one by `DBSIZE`.
+const MAX_EXACT_SIZE: u64 = 1_000_000;
+/// Databases estimated at more keys are counted on a thread of their own.
+const MAX_INLINE_SIZE: u64 = 10_000;
+
+struct ScanOptions<'a> {
+    pattern: Option<&'a [u8]>,
+    count: usize,
+    type_name: Option<Vec<u8>>,
+}
+
+impl<'a> ScanOptions<'a> {
+    fn parse(args: Args<'a>) -> Result<Self, Failure> {
+        let mut options = Self { pattern: None, count: 10, type_name: None };
+        let mut rest = args.iter();
+        while let Some(name) = rest.next() {
+            let value = rest.next().ok_or(SYNTAX)?;
+            match name.to_ascii_lowercase().as_slice() {
+                b"count" => {
+                    let count = integer(value)?;
+                    options.count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
+                }
+                b"match" => options.pattern = (value != b"*").then_some(value),
+                b"type" => options.type_name = Some(value.to_ascii_lowercase()),
+                _ => return Err(SYNTAX),
+            }
+        }
+        options.count = options.count.min(MAX_SCAN_COUNT);
+        Ok(options)
+    }
+}
+
+fn scan(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let cursor = parse_u64(&args[1]).ok_or(Failure::fixed("ERR invalid cursor"))?;
+    let options = ScanOptions::parse(args.from(2))?;
+    let db = cx.session.db;
+    let position = cx.shared.cursors.lock().position(cursor, db);
+    let (found, last) = collect(cx, &position, &options)?;
+    let next = {
+        let mut cursors = cx.shared.cursors.lock();
+        match last {
+            Some(last) => cursors.advance(cursor, db, &last),
+            None => {
+                cursors.finish(cursor, db);
+                0
+            }
+        }
+    };
+    cx.reply.array(2);
+    cx.reply.bulk(next.to_string().as_bytes());
+    cx.reply.array(found.len());
+    for key in found {
+        cx.reply.bulk(&key);
+    }
+    Ok(Flow::Done)
+}
+
+/// The matching keys among the next `count`, and the last one looked at unless that was the last of all.
+fn collect(
+    cx: &mut Context<'_>,
+    position: &Position,
+    options: &ScanOptions<'_>,
+) -> Result<(Vec<terrace::Slice>, Option<terrace::Slice>), Failure> {
+    let prefix = options.pattern.map(glob::literal_prefix).unwrap_or_default();
+    let start = match position {
+        Position::After(key) if key.as_slice() >= prefix.as_slice() => Bound::Excluded(key.as_slice()),
+        Position::From(bytes) if *bytes >= prefix => Bound::Included(bytes.as_slice()),
+        _ => Bound::Included(prefix.as_slice()),
+    };
+    let mut found = Vec::new();
+    let Some(mut keys) = cx.scan((start, Bound::Unbounded)) else { return Ok((found, None)) };
+    let mut last = None;
+    for _ in 0..options.count {
+        let Some(next) = keys.next_entry() else { return Ok((found, None)) };
+        let (key, entry) = next?;
+        if !key.starts_with(&prefix) {
+            return Ok((found, None));
+        }
+        let type_matches = options.type_name.as_ref().is_none_or(|t| t == type_name(entry.tag).as_bytes());
+        if type_matches && options.pattern.is_none_or(|pattern| glob::matches(pattern, &key)) {
+            found.push(key.clone());
+        }
+        last = Some(key);
+    }
+    Ok((found, last))
+}
+
+/// Runs beside the loops, because it may take long.
+fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    cx.settle();
+    let pattern = args[1].to_vec();
+    if glob::is_literal(&pattern) {
+        let found = cx.lookup(&pattern)?.is_some();
+        cx.reply.array(usize::from(found));
+        if found {
+            cx.reply.bulk(&pattern);
+        }
+        return Ok(Flow::Done);
+    }
+    let db = cx.session.db;
+    Ok(Flow::Job(Box::new(move |shared, reply| {
+        let Some(space) = shared.databases.find(db) else {
+            reply.array(0);
+            return Ok(());
+        };
+        list_matches(space, &pattern, reply, shared.config.output_hard_bytes)
+    })))
+}
+
+fn list_matches(
+    space: &Keyspace,
+    pattern: &[u8],
+    reply: &mut Encoder<'_>,
+    max_bytes: usize,
+) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    let mut bytes = 0;
+    let mut keys = space.prefix(glob::literal_prefix(pattern));
+    while let Some(next) = keys.next_entry() {
+        let (key, _) = next?;
+        if glob::matches(pattern, &key) {
+            bytes += key.len() + 16;
+            if bytes > max_bytes {
+                return Err(Failure::fixed("ERR too many keys match, use SCAN"));
+            }
+            // A copy, because the key may keep a whole block alive.
+            found.push(key.to_vec());
+        }
+    }
+    reply.array(found.len());
+    for key in found {
+        reply.bulk(&key);
+    }
+    Ok(())
+}
+
+fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.settle();
+    let key = match cx.space() {
+        Some(space) => random_key(space)?,
+        None => None,
+    };
+    cx.reply.bulk_or_null(key.as_deref());
+    Ok(Flow::Done)
+}
+
+/// Steps of [`random_key`] before it takes what it has.
+const MAX_RANDOM_STEPS: usize = 64;
+
+/// A key drawn by going down the tree of common prefixes: at each fork a random byte between those of the
+/// first and the last key chooses the branch. Every key can be drawn, though not with equal chance.
+fn random_key(space: &Keyspace) -> Result<Option<terrace::Slice>, Failure> {
+    let random = terrace::Env::default().rng;
+    let mut low: Vec<u8> = Vec::new();
+    let mut high: Option<Vec<u8>> = None;
+    let mut drawn = None;
+    for _ in 0..MAX_RANDOM_STEPS {
+        let end = high.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut keys = space.range::<&[u8]>((Bound::Included(low.as_slice()), end));
+        let Some(first) = keys.next().transpose()? else { return Ok(drawn) };
+        let Some(last) = keys.next_back().transpose()? else { return Ok(Some(first.0)) };
+        let (first, last) = (first.0, last.0);
+        let fork = first.iter().zip(last.iter()).take_while(|(a, b)| a == b).count();
+        let Some(from) = first.get(fork).copied() else {
+            // The first key is the prefix of all others here: a branch of its own.
+            if random.next_u64().is_multiple_of(4) {
+                return Ok(Some(first));
+            }
+            low = [&first[..], &[0]].concat();
+            continue;
+        };
+        let to = last.get(fork).copied().unwrap_or(u8::MAX);
+        let byte = from + (random.next_u64() % (u64::from(to - from) + 1)) as u8;
+        low = first[..fork].to_vec();
+        low.push(byte);
+        // The branch chosen may be empty; the next key after it then shows which one is not.
+        let Some(next) = space.range::<&[u8]>((Bound::Included(low.as_slice()), Bound::Unbounded)).next()
+        else {
+            return Ok(Some(last));
+        };
+        let next = next?.0;
+        low = next[..next.len().min(fork + 1)].to_vec();
+        high = successor(&low);
+        drawn = Some(next);
+    }
+    Ok(drawn)
+}
+
+/// The first text after all those that start with `prefix`.
+fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
+    let mut next = prefix[..=last].to_vec();
+    next[last] += 1;
+    Some(next)
+}
+
+fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.settle();
+    let db = cx.session.db;
+    let estimate = cx.space().map_or(0, Keyspace::approximate_len);
+    if estimate > MAX_EXACT_SIZE {
+        cx.reply.unsigned(estimate);
+        return Ok(Flow::Done);
+    }
+    if estimate > MAX_INLINE_SIZE {
+        return Ok(Flow::Job(Box::new(move |shared, reply| {
+            reply.unsigned(shared.databases.find(db).map_or(Ok(0), count)?);
+            Ok(())
+        })));
+    }
+    let exact = cx.space().map_or(Ok(0), count)?;
+    cx.reply.unsigned(exact);
+    Ok(Flow::Done)
+}
+
+/// Counts the keys one by one.
+pub(super) fn count(space: &Keyspace) -> Result<u64, Failure> {
+    let mut count = 0;
+    for next in space.iter() {
+        next?;
+        count += 1;
+    }
+    Ok(count)
+}

@@ -1,0 +1,68 @@
+//! One connection: its socket, its buffers, and where it stands.
+//!
+//! A connection that is idle holds no buffers: requests are decoded in the loop's own buffer as long as they
+//! arrive whole, and output buffers go back to the loop when they are empty.
+
+use mio::net::TcpStream;
+use terrace_resp::Decoder;
+
+use crate::output::Output;
+use crate::session::Session;
+
+/// A connection.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, not the states of one thing.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// The socket.
+    pub(crate) stream: TcpStream,
+    /// What its client has said about itself.
+    pub(crate) session: Session,
+    /// The request being decoded.
+    pub(crate) decoder: Decoder,
+    /// Bytes received that are no whole request yet, or whose turn has not come.
+    pub(crate) input: Vec<u8>,
+    /// Replies that the client has not taken yet.
+    pub(crate) output: Output,
+    /// The socket may have more to read.
+    pub(crate) readable: bool,
+    /// The client has ended its side; only reading to the end shows what came before.
+    pub(crate) read_closed: bool,
+    /// `input` may hold whole requests, left when their turn ended.
+    pub(crate) backlog: bool,
+    /// A command of this connection runs on a thread of its own.
+    pub(crate) waiting: bool,
+    /// No more requests; to be closed once the replies are gone.
+    pub(crate) closing: bool,
+    /// To be closed at once.
+    pub(crate) dead: bool,
+    /// In the loop's list of connections to serve.
+    pub(crate) queued: bool,
+    /// In the loop's list of connections with something to write or to close.
+    pub(crate) dirty: bool,
+}
+
+impl Connection {
+    /// A new connection.
+    pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
+        Self {
+            stream,
+            session,
+            decoder: Decoder::new(),
+            input: Vec::new(),
+            output: Output::default(),
+            readable: false,
+            read_closed: false,
+            backlog: false,
+            waiting: false,
+            closing: false,
+            dead: false,
+            queued: false,
+            dirty: false,
+        }
+    }
+
+    /// Whether its next request may run: it waits for nothing, and its client takes its replies.
+    pub(crate) fn may_run(&self, output_soft_bytes: usize) -> bool {
+        !self.closing && !self.dead && !self.waiting && self.output.unsent() <= output_soft_bytes
+    }
+}

@@ -1,0 +1,129 @@
+//! What a command works with: its session, the reply, and the store by way of the write group.
+//!
+//! Every access that sees the store settles the group first when this connection has a write in it, so a
+//! command cannot forget to.
+
+use std::sync::Arc;
+
+use terrace::{Entry, Iter, Keyspace};
+use terrace_resp::Encoder;
+
+use crate::failure::Failure;
+use crate::group::Group;
+use crate::metrics::LoopMetrics;
+use crate::session::Session;
+use crate::shared::Shared;
+use crate::transaction::{self, Transaction, check_write, is_storable, write_options};
+
+/// The world of one command.
+pub(crate) struct Context<'a> {
+    /// What all loops share.
+    pub(crate) shared: &'a Arc<Shared>,
+    /// The connection's state.
+    pub(crate) session: &'a mut Session,
+    /// Where the reply goes.
+    pub(crate) reply: Encoder<'a>,
+    /// The loop's write group.
+    pub(crate) group: &'a mut Group,
+    /// The loop's counters.
+    pub(crate) metrics: &'a LoopMetrics,
+    /// The time of this wake-up.
+    pub(crate) now_ms: u64,
+}
+
+impl Context<'_> {
+    /// Commits the group if this connection has a write in it.
+    pub(crate) fn settle(&mut self) {
+        if self.session.group_epoch == self.group.epoch() {
+            self.group.commit(self.metrics);
+        }
+    }
+
+    /// The selected database, if it was ever written to.
+    pub(crate) fn space(&self) -> Option<&Keyspace> {
+        self.shared.databases.find(self.session.db)
+    }
+
+    /// What a key holds, counted as a hit or a miss. A key that cannot be stored holds nothing.
+    pub(crate) fn lookup(&mut self, key: &[u8]) -> Result<Option<Entry>, Failure> {
+        self.settle();
+        let space = self.space().filter(|_| is_storable(key));
+        let entry = space.map(|space| space.get_entry(key)).transpose()?.flatten();
+        self.count_lookups(usize::from(entry.is_some()), 1);
+        Ok(entry)
+    }
+
+    /// As `lookup`, refusing what is not a string.
+    pub(crate) fn lookup_string(&mut self, key: &[u8]) -> Result<Option<Entry>, Failure> {
+        let entry = self.lookup(key)?;
+        if let Some(entry) = &entry {
+            transaction::check_string(entry)?;
+        }
+        Ok(entry)
+    }
+
+    /// What several keys hold, in their order.
+    pub(crate) fn lookup_many(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>, Failure> {
+        self.settle();
+        let entries = match self.space() {
+            None => vec![None; keys.len()],
+            Some(space) if keys.iter().all(|key| is_storable(key)) => space.multi_get_entries(keys)?,
+            Some(space) => {
+                let one = |key: &&[u8]| if is_storable(key) { space.get_entry(key) } else { Ok(None) };
+                keys.iter().map(one).collect::<terrace::Result<_>>()?
+            }
+        };
+        self.count_lookups(entries.iter().flatten().count(), keys.len());
+        Ok(entries)
+    }
+
+    fn count_lookups(&self, hits: usize, all: usize) {
+        self.metrics.hits.add(hits as u64);
+        self.metrics.misses.add((all - hits) as u64);
+    }
+
+    /// The keys of the selected database after `bound`; `None` if it was never written to.
+    pub(crate) fn scan(&mut self, bounds: (std::ops::Bound<&[u8]>, std::ops::Bound<&[u8]>)) -> Option<Iter> {
+        self.settle();
+        self.space().map(|space| space.range::<&[u8]>(bounds))
+    }
+
+    /// Adds a plain write of a string to the group. With a past expiry it is a delete.
+    pub(crate) fn write(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        expires_at_ms: Option<u64>,
+    ) -> Result<(), Failure> {
+        check_write(key, value.len())?;
+        let space = self.shared.databases.create(self.session.db)?;
+        if expires_at_ms.is_some_and(|at| at <= self.now_ms) {
+            self.group.delete(space, key);
+        } else {
+            self.group.put(space, key, value, write_options(expires_at_ms));
+        }
+        Ok(())
+    }
+
+    /// Answers `+OK` on condition that the writes added to the group are committed.
+    pub(crate) fn promise_ok(&mut self) {
+        let position = self.reply.position();
+        self.reply.ok();
+        self.session.group_epoch = self.group.epoch();
+        self.group.promise(self.session.slot, position, self.metrics);
+    }
+
+    /// Reads, decides and writes in one atomic step; see `transaction`.
+    pub(crate) fn transact<T>(
+        &mut self,
+        body: impl FnMut(&mut Transaction<'_>) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.settle();
+        let outcome = transaction::run(&self.shared.databases, body)?;
+        if let Some(seqno) = outcome.seqno {
+            self.group.committed(seqno);
+        }
+        self.metrics.conflicts.add(outcome.conflicts);
+        Ok(outcome.value)
+    }
+}

@@ -1,0 +1,92 @@
+//! The last step of a turn: commit, then let the replies go.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use terrace_resp::Encoder;
+
+use super::EventLoop;
+use crate::failure::store_line;
+use crate::shared::Message;
+
+/// The length of the reply that the write group promises.
+const PROMISE_BYTES: usize = b"+OK\r\n".len();
+
+impl EventLoop {
+    /// Commits the write group and writes or holds back every connection's replies.
+    pub(super) fn finish_turn(&mut self) {
+        self.group.commit(&self.handle.metrics);
+        for broken in self.group.take_broken() {
+            self.handle.metrics.errors.add(1);
+            if let Some(Some(connection)) = self.connections.get_mut(broken.slot) {
+                connection.output.replace(broken.position, PROMISE_BYTES, &broken.line);
+            }
+        }
+        let seqno = self.group.take_last_seqno();
+        let dirty = std::mem::take(&mut self.dirty);
+        let holds = seqno > 0 && self.shared.holds_replies();
+        let barrier = holds.then(|| self.barriers.open(dirty.clone()));
+        for slot in &dirty {
+            if let Some(Some(connection)) = self.connections.get_mut(*slot) {
+                connection.dirty = false;
+                connection.output.settle(barrier);
+                self.write_out(*slot);
+            }
+        }
+        if let Some(barrier) = barrier {
+            let handle = Arc::clone(&self.handle);
+            let then = move |answer| handle.send(Message::Durable(barrier, answer));
+            self.shared.config.db.when_durable(seqno, then);
+        }
+    }
+
+    /// Lets go what waited for a sync that is done; ends what waited for one that failed.
+    pub(super) fn pass_barriers(&mut self) {
+        while let Some(passed) = self.barriers.next_passed() {
+            for slot in passed.slots {
+                let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
+                match &passed.answer {
+                    Ok(()) => connection.output.pass(passed.id),
+                    Err(error) if connection.output.is_held() => {
+                        connection.output.drop_held();
+                        let protocol = connection.session.protocol;
+                        let mut reply = Encoder::new(&mut connection.output.bytes, protocol);
+                        reply.error(&store_line(error));
+                        connection.closing = true;
+                    }
+                    Err(_) => {}
+                }
+                self.mark_dirty(slot);
+            }
+        }
+    }
+
+    /// Writes what may go; then closes the connection, has it served again, or leaves it.
+    fn write_out(&mut self, slot: usize) {
+        let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
+        match connection.output.write_to(&mut connection.stream) {
+            Ok(written) => self.handle.metrics.bytes_out.add(written as u64),
+            Err(_) => connection.dead = true,
+        }
+        let unsent = connection.output.unsent();
+        connection.session.info.output_bytes.store(unsent, Ordering::Relaxed);
+        if unsent > self.shared.config.output_hard_bytes {
+            tracing::warn!(client = connection.session.info.id, unsent, "a slow client is cut off");
+            self.handle.metrics.output_limit_closes.add(1);
+            connection.dead = true;
+        }
+        if connection.dead || (connection.closing && unsent == 0) {
+            self.close(slot);
+            return;
+        }
+        let wants_more = connection.backlog || (connection.readable && self.deadline_ns.is_none());
+        let goes_on = wants_more && connection.may_run(self.shared.config.output_soft_bytes);
+        if unsent == 0 {
+            let buffer = std::mem::take(&mut connection.output.bytes);
+            self.keep_buffer(buffer);
+        }
+        if goes_on {
+            self.enqueue(slot);
+        }
+    }
+}

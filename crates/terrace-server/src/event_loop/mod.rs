@@ -1,0 +1,276 @@
+//! The event loop: one thread, one poll, its connections.
+//!
+//! A turn of the loop: wait for events; take letters; serve every ready connection (read, decode, run, append
+//! replies); commit the write group; write each connection's replies with one call. A connection that has
+//! more to do than its share is served again in the next turn, so none holds up the others.
+//!
+//! Connections are closed only in the last step, so that slots and positions noted during a turn stay valid.
+
+mod accept;
+mod finish;
+mod serve;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::connection::Connection;
+use crate::group::Group;
+use crate::held::Barriers;
+use crate::shared::{LoopHandle, Message, Shared};
+
+/// The token of the waker; connections come after it.
+pub(crate) const WAKER: Token = Token(0);
+const LISTENER: Token = Token(1);
+const FIRST_CONNECTION: usize = 2;
+
+/// Events taken from the system at once.
+const EVENTS: usize = 1024;
+/// The buffer that requests are read into.
+const SCRATCH_BYTES: usize = 128 << 10;
+/// How often connections are looked at when they may be idle for too long.
+const SWEEP: Duration = Duration::from_secs(1);
+/// How long to wait before accepting again when the system has refused.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How often the shutdown is looked at.
+const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
+
+/// A `GET` waiting to be looked up with its neighbours.
+#[derive(Clone, Debug)]
+struct PendingGet {
+    /// Where its request starts.
+    request_at: usize,
+    /// Where its key is.
+    key: Range<usize>,
+}
+
+/// One event loop.
+pub(crate) struct EventLoop {
+    index: usize,
+    shared: Arc<Shared>,
+    handle: Arc<LoopHandle>,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    accept_again: bool,
+    connections: Vec<Option<Box<Connection>>>,
+    free: Vec<usize>,
+    open: usize,
+    ready: VecDeque<usize>,
+    dirty: Vec<usize>,
+    group: Group,
+    barriers: Barriers,
+    scratch: Vec<u8>,
+    gets: Vec<PendingGet>,
+    spare_buffers: Vec<Vec<u8>>,
+    now_ms: u64,
+    swept_at_ms: u64,
+    /// When a shutdown stops waiting for clients, by the monotonic clock.
+    deadline_ns: Option<u64>,
+}
+
+impl EventLoop {
+    /// The loop number `index`, with its poll and, for one of them, the listener.
+    pub(crate) fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        poll: Poll,
+        mut listener: Option<TcpListener>,
+    ) -> io::Result<Self> {
+        if let Some(listener) = &mut listener {
+            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
+        }
+        Ok(Self {
+            index,
+            handle: Arc::clone(&shared.loops[index]),
+            group: Group::new(shared.config.db.clone()),
+            now_ms: shared.now_ms(),
+            shared,
+            poll,
+            listener,
+            accept_again: false,
+            connections: Vec::new(),
+            free: Vec::new(),
+            open: 0,
+            ready: VecDeque::new(),
+            dirty: Vec::new(),
+            barriers: Barriers::default(),
+            scratch: vec![0; SCRATCH_BYTES],
+            gets: Vec::new(),
+            spare_buffers: Vec::new(),
+            swept_at_ms: 0,
+            deadline_ns: None,
+        })
+    }
+
+    /// Turns until the server stops.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        loop {
+            match self.poll.poll(&mut events, self.timeout()) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            }
+            self.now_ms = self.shared.now_ms();
+            self.handle.metrics.wakeups.add(1);
+            self.take_events(&events);
+            for message in self.handle.take_messages() {
+                self.take_message(message);
+            }
+            self.close_idle();
+            for _ in 0..self.ready.len() {
+                if let Some(slot) = self.ready.pop_front() {
+                    self.serve(slot);
+                }
+            }
+            self.finish_turn();
+            if self.shared.is_stopping() && self.stop() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if !self.ready.is_empty() {
+            Some(Duration::ZERO)
+        } else if self.deadline_ns.is_some() {
+            Some(SHUTDOWN_POLL)
+        } else if self.accept_again {
+            Some(ACCEPT_PAUSE)
+        } else if self.shared.settings.idle_timeout_s() > 0 {
+            Some(SWEEP)
+        } else {
+            None
+        }
+    }
+
+    fn take_events(&mut self, events: &Events) {
+        if self.accept_again {
+            self.accept();
+        }
+        for event in events {
+            match event.token() {
+                WAKER => {}
+                LISTENER => self.accept(),
+                Token(token) => {
+                    let slot = token - FIRST_CONNECTION;
+                    let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
+                    connection.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+                    connection.read_closed |= event.is_read_closed() || event.is_error();
+                    if connection.readable {
+                        self.enqueue(slot);
+                    }
+                    if event.is_writable() {
+                        self.mark_dirty(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    fn take_message(&mut self, message: Message) {
+        match message {
+            Message::Connection(stream, peer) => self.register(stream, peer),
+            Message::Durable(barrier, answer) => {
+                self.barriers.answer(barrier, answer);
+                self.pass_barriers();
+            }
+            Message::JobDone { slot, client, reply } => {
+                if let Some(connection) = self.client_in(slot, client) {
+                    connection.output.bytes.extend_from_slice(&reply);
+                    connection.waiting = false;
+                    connection.backlog = !connection.input.is_empty();
+                    self.mark_dirty(slot);
+                    self.enqueue(slot);
+                }
+            }
+            Message::Kill(client) => {
+                let is_it = |c: &Option<Box<Connection>>| {
+                    c.as_ref().is_some_and(|connection| connection.session.info.id == client)
+                };
+                if let Some(slot) = self.connections.iter().position(is_it) {
+                    self.kill(slot);
+                }
+            }
+            Message::ResetMetrics => self.handle.metrics.reset(),
+        }
+    }
+
+    /// The connection in a slot, if it is still this client's.
+    fn client_in(&mut self, slot: usize, client: u64) -> Option<&mut Connection> {
+        let connection = self.connections.get_mut(slot)?.as_deref_mut()?;
+        (connection.session.info.id == client).then_some(connection)
+    }
+
+    /// Has a connection closed at the end of this turn.
+    fn kill(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot) {
+            connection.dead = true;
+        }
+        self.mark_dirty(slot);
+    }
+
+    /// Has a connection served in this turn or, when this turn has served, in the next.
+    fn enqueue(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot)
+            && !connection.queued
+        {
+            connection.queued = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Has a connection's output looked at in the last step of the turn.
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(Some(connection)) = self.connections.get_mut(slot)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(slot);
+        }
+    }
+
+    fn close_idle(&mut self) {
+        let timeout_ms = self.shared.settings.idle_timeout_s() * 1000;
+        if timeout_ms == 0 || self.now_ms.saturating_sub(self.swept_at_ms) < SWEEP.as_millis() as u64 {
+            return;
+        }
+        self.swept_at_ms = self.now_ms;
+        for slot in 0..self.connections.len() {
+            let Some(connection) = &self.connections[slot] else { continue };
+            let active_at_ms =
+                connection.session.info.active_at_ms.load(std::sync::atomic::Ordering::Relaxed);
+            if !connection.waiting && self.now_ms.saturating_sub(active_at_ms) > timeout_ms {
+                self.kill(slot);
+            }
+        }
+    }
+
+    /// Goes on with the shutdown; `true` when nothing is left to wait for.
+    fn stop(&mut self) -> bool {
+        let now_ns = self.shared.config.clock.monotonic_ns();
+        let grace_ns = self.shared.config.shutdown_grace.as_nanos() as u64;
+        let deadline_ns = *self.deadline_ns.get_or_insert(now_ns.saturating_add(grace_ns));
+        self.listener = None;
+        self.accept_again = false;
+        for slot in 0..self.connections.len() {
+            let Some(connection) = &self.connections[slot] else { continue };
+            let busy = connection.waiting || connection.backlog || connection.output.unsent() > 0;
+            if !busy || now_ns >= deadline_ns {
+                self.close(slot);
+            }
+        }
+        self.open == 0
+    }
+}
+
+/// Where a connection comes from, for the log.
+fn shown(peer: SocketAddr) -> tracing::field::DisplayValue<SocketAddr> {
+    tracing::field::display(peer)
+}

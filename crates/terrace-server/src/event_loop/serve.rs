@@ -1,0 +1,291 @@
+//! Serving one connection: reading, decoding, running.
+
+use std::io::{ErrorKind, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use terrace_resp::{Args, Encoder, Limits, Protocol};
+
+use super::{EventLoop, PendingGet, SCRATCH_BYTES};
+use crate::commands::{self, Command, Flow, Job};
+use crate::connection::Connection;
+use crate::context::Context;
+use crate::session::Session;
+use crate::shared::Message;
+
+/// `GET`s looked up together.
+const MAX_GETS: usize = 32;
+
+impl EventLoop {
+    /// Serves a connection's share of this turn. A panic costs this connection only.
+    pub(super) fn serve(&mut self, slot: usize) {
+        let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) else { return };
+        connection.queued = false;
+        if connection.output.bytes.capacity() == 0 {
+            connection.output.bytes = self.spare_buffers.pop().unwrap_or_default();
+        }
+        let served = catch_unwind(AssertUnwindSafe(|| self.serve_connection(&mut connection)));
+        if served.is_err() {
+            tracing::error!(client = connection.session.info.id, "a command panicked; its client is cut off");
+            connection.dead = true;
+            // The panic may have taken the loop's buffer with it; without one every read would seem to end.
+            self.scratch.resize(SCRATCH_BYTES, 0);
+        }
+        let info = &connection.session.info;
+        info.db.store(connection.session.db, Ordering::Relaxed);
+        let version = if connection.session.protocol == Protocol::Resp3 { 3 } else { 2 };
+        info.protocol.store(version, Ordering::Relaxed);
+        info.input_bytes.store(connection.input.len(), Ordering::Relaxed);
+        self.connections[slot] = Some(connection);
+        self.mark_dirty(slot);
+    }
+
+    fn serve_connection(&mut self, connection: &mut Connection) {
+        let soft = self.shared.config.output_soft_bytes;
+        if connection.backlog && connection.may_run(soft) {
+            self.run_input(connection);
+        }
+        let stopping = self.deadline_ns.is_some();
+        if connection.readable && !connection.backlog && !stopping && connection.may_run(soft) {
+            self.read(connection);
+        }
+    }
+
+    /// Reads once and runs what is complete.
+    fn read(&mut self, connection: &mut Connection) {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        match connection.stream.read(&mut scratch) {
+            Ok(0) => {
+                connection.readable = false;
+                connection.closing = true;
+            }
+            Ok(n) => {
+                self.handle.metrics.bytes_in.add(n as u64);
+                connection.session.info.active_at_ms.store(self.now_ms, Ordering::Relaxed);
+                // After a short read the socket is empty, unless its end is still to be read.
+                connection.readable = n == scratch.len() || connection.read_closed;
+                if connection.input.is_empty() {
+                    let used = self.run_requests(connection, &mut scratch[..n]);
+                    connection.input.extend_from_slice(&scratch[used..n]);
+                } else {
+                    connection.input.extend_from_slice(&scratch[..n]);
+                    self.run_input(connection);
+                }
+                let waiting_bytes = connection.input.len();
+                if waiting_bytes > self.shared.config.query_buffer_bytes {
+                    tracing::warn!(client = connection.session.info.id, waiting_bytes, "too much input");
+                    connection.dead = true;
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => connection.readable = false,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => connection.dead = true,
+        }
+        self.scratch = scratch;
+    }
+
+    /// Runs what the connection's own buffer holds.
+    fn run_input(&mut self, connection: &mut Connection) {
+        let mut input = std::mem::take(&mut connection.input);
+        let used = self.run_requests(connection, &mut input);
+        if used < input.len() {
+            input.drain(..used);
+            connection.input = input;
+        }
+        connection.decoder.shrink();
+    }
+
+    /// Runs the complete requests of `buf` in order; returns how many bytes are done with.
+    fn run_requests(&mut self, connection: &mut Connection, buf: &mut [u8]) -> usize {
+        let soft = self.shared.config.output_soft_bytes;
+        let mut gets = std::mem::take(&mut self.gets);
+        gets.clear();
+        let mut at = 0;
+        let mut start_ns = self.shared.config.clock.monotonic_ns();
+        connection.backlog = false;
+        loop {
+            if !connection.may_run(soft) {
+                connection.backlog = at < buf.len();
+                break;
+            }
+            // Plain text is unescaped where it lies and cannot be decoded twice, so no request that may have
+            // to be decoded again is left before it.
+            if !gets.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
+                at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+                continue;
+            }
+            let limits = self.limits(&connection.session);
+            let decoded = connection.decoder.decode(&mut buf[at..], &limits);
+            let Ok(Some(len)) = decoded else {
+                let Some(answered_to) = self.run_gets(connection, &mut gets, buf, &mut start_ns) else {
+                    if let Err(error) = decoded {
+                        refuse(connection, error);
+                        at = buf.len();
+                    }
+                    break;
+                };
+                at = answered_to;
+                continue;
+            };
+            let args = connection.decoder.args(&buf[at..]);
+            let command = args.get(0).and_then(commands::find);
+            if let Some(key) =
+                self.groupable_get(&connection.session, command, args).filter(|_| buf[at] == b'*')
+            {
+                gets.push(PendingGet { request_at: at, key: at + key.start..at + key.end });
+                at += len;
+                if gets.len() < MAX_GETS {
+                    continue;
+                }
+            } else if gets.is_empty() {
+                self.run_one(connection, command, &buf[at..], &mut start_ns);
+                at += len;
+                continue;
+            }
+            // Either the group is full, or a request of another kind waits behind it and is decoded again.
+            at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+            connection.decoder.reset();
+        }
+        self.gets = gets;
+        at
+    }
+
+    fn limits(&self, session: &Session) -> Limits {
+        if session.authenticated || !self.shared.settings.has_password() {
+            self.shared.config.limits
+        } else {
+            Limits::UNAUTHENTICATED
+        }
+    }
+
+    /// The key of a `GET` that may be looked up together with its neighbours.
+    fn groupable_get(
+        &self,
+        session: &Session,
+        command: Option<(u8, &'static Command)>,
+        args: Args<'_>,
+    ) -> Option<std::ops::Range<usize>> {
+        let (_, command) = command?;
+        let allowed = session.authenticated || !self.shared.settings.has_password();
+        (commands::is_get(command) && args.len() == 2 && allowed).then(|| args.range(1))?
+    }
+
+    fn context<'a>(&'a mut self, session: &'a mut Session, output: &'a mut Vec<u8>) -> Context<'a> {
+        let protocol = session.protocol;
+        Context {
+            shared: &self.shared,
+            session,
+            reply: Encoder::new(output, protocol),
+            group: &mut self.group,
+            metrics: &self.handle.metrics,
+            now_ms: self.now_ms,
+        }
+    }
+
+    /// Looks up the gathered `GET`s. `Some` is where to go on when the client's output is full before the
+    /// last of them: at the first request that was not answered.
+    fn run_gets(
+        &mut self,
+        connection: &mut Connection,
+        gets: &mut Vec<PendingGet>,
+        buf: &[u8],
+        start_ns: &mut u64,
+    ) -> Option<usize> {
+        if gets.is_empty() {
+            return None;
+        }
+        let soft = self.shared.config.output_soft_bytes;
+        let keys: Vec<&[u8]> = gets.iter().map(|get| &buf[get.key.clone()]).collect();
+        let index = commands::find(b"get").map_or(u8::MAX, |(index, _)| index);
+        connection.session.info.command.store(index, Ordering::Relaxed);
+        let room = soft.saturating_sub(connection.output.unsent());
+        let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
+        let answered = commands::get_run(&mut cx, &keys, room);
+        let end_ns = self.shared.config.clock.monotonic_ns();
+        let each_ns = end_ns.saturating_sub(*start_ns) / answered.max(1) as u64;
+        self.handle.metrics.commands[usize::from(index)].record(answered as u64, each_ns);
+        *start_ns = end_ns;
+        let rest = gets.get(answered).map(|get| get.request_at);
+        gets.clear();
+        if rest.is_some() {
+            connection.decoder.reset();
+        }
+        rest
+    }
+
+    /// Runs the request that the decoder has just completed at the start of `buf`.
+    fn run_one(
+        &mut self,
+        connection: &mut Connection,
+        command: Option<(u8, &'static Command)>,
+        buf: &[u8],
+        start_ns: &mut u64,
+    ) {
+        let args = connection.decoder.args(buf);
+        if args.is_empty() {
+            return;
+        }
+        let Some((index, command)) = command else {
+            connection.dead |= is_http(&args[0]);
+            let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
+            cx.reply.error(&commands::unknown(args).line());
+            cx.metrics.errors.add(1);
+            return;
+        };
+        connection.session.info.command.store(index, Ordering::Relaxed);
+        let errors = self.handle.metrics.errors.get();
+        let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
+        let flow = commands::execute(&mut cx, command, args);
+        let end_ns = self.shared.config.clock.monotonic_ns();
+        let metrics = &self.handle.metrics;
+        let of_command = &metrics.commands[usize::from(index)];
+        of_command.record(1, end_ns.saturating_sub(*start_ns));
+        of_command.failed.add(metrics.errors.get() - errors);
+        *start_ns = end_ns;
+        match flow {
+            Flow::Done => {}
+            Flow::Close => connection.closing = true,
+            Flow::Job(job) => self.start_job(connection, job),
+        }
+    }
+
+    /// Runs a long command beside the loop; its connection waits.
+    fn start_job(&mut self, connection: &mut Connection, job: Job) {
+        let (slot, client) = (connection.session.slot, connection.session.info.id);
+        let protocol = connection.session.protocol;
+        let handle = Arc::clone(&self.handle);
+        let started = self.shared.start_job(move |shared| {
+            let mut reply = Vec::new();
+            let run = AssertUnwindSafe(|| job(shared, &mut Encoder::new(&mut reply, protocol)));
+            let refused = match catch_unwind(run) {
+                Ok(Ok(())) => None,
+                Ok(Err(failure)) => Some(failure.line().into_owned()),
+                Err(_) => Some("ERR internal error".into()),
+            };
+            if let Some(line) = refused {
+                reply.clear();
+                Encoder::new(&mut reply, protocol).error(&line);
+            }
+            handle.send(Message::JobDone { slot, client, reply });
+        });
+        match started {
+            Ok(()) => connection.waiting = true,
+            Err(error) => {
+                Encoder::new(&mut connection.output.bytes, protocol).error(&format!("ERR {error}"));
+            }
+        }
+    }
+}
+
+/// Answers a malformed request with its error and ends the connection.
+fn refuse(connection: &mut Connection, error: terrace_resp::ProtocolError) {
+    let protocol = connection.session.protocol;
+    Encoder::new(&mut connection.output.bytes, protocol).error(&format!("ERR {error}"));
+    connection.closing = true;
+}
+
+/// Whether this is a browser that was tricked into sending commands to this port.
+fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}

@@ -1,0 +1,113 @@
+//! The write group: plain writes of all ready connections, gathered into one engine batch.
+//!
+//! A plain write is one whose reply does not depend on the store: it is promised (`+OK` goes into the
+//! connection's output at once) and committed with the others, before anything is sent. Should the commit
+//! fail, the promises are replaced by the error, which works because output leaves only at the end of a
+//! wake-up. A connection that has a promise in the group commits the group before it reads; the others need
+//! not, for their clients cannot yet know of the write.
+
+use std::sync::Arc;
+
+use terrace::{Batch, Db, Keyspace, WriteOptions};
+
+use crate::failure::store_line;
+use crate::metrics::LoopMetrics;
+
+/// Writes after which the group is committed early, to keep the shard locks short.
+const MAX_WRITES: usize = 1024;
+/// Bytes after which the group is committed early.
+const MAX_BYTES: usize = 4 << 20;
+
+/// The reply `+OK` that was written before its commit.
+#[derive(Clone, Copy, Debug)]
+struct Promise {
+    slot: usize,
+    position: usize,
+}
+
+/// A promise that could not be kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Broken {
+    /// The slot of its connection.
+    pub(crate) slot: usize,
+    /// Where in the connection's output the `+OK` is.
+    pub(crate) position: usize,
+    /// The error that takes its place.
+    pub(crate) line: Arc<str>,
+}
+
+/// The write group of one loop.
+pub(crate) struct Group {
+    db: Db,
+    batch: Option<Batch>,
+    promises: Vec<Promise>,
+    broken: Vec<Broken>,
+    epoch: u64,
+    last_seqno: u64,
+}
+
+impl Group {
+    /// An empty group.
+    pub(crate) fn new(db: Db) -> Self {
+        Self { db, batch: None, promises: Vec::new(), broken: Vec::new(), epoch: 1, last_seqno: 0 }
+    }
+
+    /// The number of the current group; a session remembers the one that holds its newest promise.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Adds a write. The key and the value have been checked, because one bad write would fail all.
+    pub(crate) fn put(&mut self, space: &Keyspace, key: &[u8], value: &[u8], options: WriteOptions) {
+        self.batch.get_or_insert_with(|| self.db.batch()).put_in(space, key, value, options);
+    }
+
+    /// Adds a delete.
+    pub(crate) fn delete(&mut self, space: &Keyspace, key: &[u8]) {
+        self.batch.get_or_insert_with(|| self.db.batch()).delete_in(space, key);
+    }
+
+    /// Notes that the `+OK` at `position` of the connection in `slot` depends on the writes added last.
+    pub(crate) fn promise(&mut self, slot: usize, position: usize, metrics: &LoopMetrics) {
+        self.promises.push(Promise { slot, position });
+        let full = |batch: &Batch| batch.len() >= MAX_WRITES || batch.bytes() >= MAX_BYTES;
+        if self.batch.as_ref().is_some_and(full) {
+            self.commit(metrics);
+        }
+    }
+
+    /// Commits what was gathered.
+    pub(crate) fn commit(&mut self, metrics: &LoopMetrics) {
+        let Some(batch) = self.batch.take() else { return };
+        metrics.group_sizes.record(batch.len() as u64, 1);
+        self.epoch += 1;
+        match batch.commit() {
+            Ok(seqno) => {
+                self.promises.clear();
+                self.committed(seqno);
+            }
+            Err(error) => {
+                let line: Arc<str> = store_line(&error).into();
+                let broken = |p: Promise| Broken { slot: p.slot, position: p.position, line: line.clone() };
+                self.broken.extend(self.promises.drain(..).map(broken));
+            }
+        }
+    }
+
+    /// Notes a commit made outside the group.
+    pub(crate) fn committed(&mut self, seqno: u64) {
+        self.last_seqno = self.last_seqno.max(seqno);
+    }
+
+    /// The newest write since the last call; 0 if there was none.
+    pub(crate) fn take_last_seqno(&mut self) -> u64 {
+        std::mem::take(&mut self.last_seqno)
+    }
+
+    /// The promises that could not be kept, by connection and then from the last to the first.
+    pub(crate) fn take_broken(&mut self) -> Vec<Broken> {
+        let mut broken = std::mem::take(&mut self.broken);
+        broken.sort_by_key(|b| (b.slot, std::cmp::Reverse(b.position)));
+        broken
+    }
+}

@@ -1,0 +1,98 @@
+//! `Server`: binding, running, stopping.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::net::TcpListener;
+use mio::{Poll, Waker};
+
+use crate::ServerConfig;
+use crate::event_loop::{EventLoop, WAKER};
+use crate::shared::{LoopHandle, Shared};
+
+/// The most event loops.
+const MAX_THREADS: usize = 64;
+
+/// A server that is bound to its port and ready to run.
+pub struct Server {
+    shared: Arc<Shared>,
+    loops: Vec<EventLoop>,
+}
+
+/// Stops a running server, from any thread or from a signal handler's thread.
+#[derive(Clone)]
+pub struct ShutdownHandle {
+    shared: Arc<Shared>,
+}
+
+impl ShutdownHandle {
+    /// Has the server stop accepting, finish the commands it has read, send the replies, sync the log, and
+    /// return from [`Server::run`]. Calling it again does nothing.
+    pub fn shutdown(&self) {
+        self.shared.stop();
+    }
+
+    /// Whether the shutdown has begun, by this handle or by the `SHUTDOWN` command.
+    pub fn is_shut_down(&self) -> bool {
+        self.shared.is_stopping()
+    }
+}
+
+impl Server {
+    /// Binds the port and prepares the event loops. Connections are accepted once [`Server::run`] is called.
+    pub fn bind(config: ServerConfig) -> io::Result<Self> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let count = if config.threads == 0 { cores } else { config.threads };
+        let mut listener = Some(TcpListener::bind(SocketAddr::new(config.bind, config.port))?);
+        let local_addr =
+            listener.as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)?;
+        let mut polls = Vec::new();
+        let mut handles = Vec::new();
+        for _ in 0..count.clamp(1, MAX_THREADS) {
+            let poll = Poll::new()?;
+            handles.push(Arc::new(LoopHandle::new(Waker::new(poll.registry(), WAKER)?)));
+            polls.push(poll);
+        }
+        let shared = Arc::new(Shared::new(config, local_addr, handles));
+        let new_loop = |(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, listener.take());
+        let loops = polls.into_iter().enumerate().map(new_loop).collect::<io::Result<Vec<_>>>()?;
+        Ok(Self { shared, loops })
+    }
+
+    /// Where it listens; tells the port that the system picked for port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.shared.local_addr
+    }
+
+    /// A handle that stops it.
+    pub fn shutdown_handle(&self) -> ShutdownHandle {
+        ShutdownHandle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Serves until shut down; the calling thread is one of the event loops. What was acknowledged is synced
+    /// before it returns.
+    pub fn run(self) -> io::Result<()> {
+        let mut loops = self.loops.into_iter();
+        let first = loops.next();
+        let mut threads = Vec::new();
+        for (index, event_loop) in loops.enumerate() {
+            let shared = Arc::clone(&self.shared);
+            let body = move || {
+                let ended = event_loop.run();
+                shared.stop();
+                ended
+            };
+            threads
+                .push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
+        }
+        let mut ended = first.map_or(Ok(()), EventLoop::run);
+        self.shared.stop();
+        for thread in threads {
+            let other = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
+            ended = ended.and(other);
+        }
+        let synced = self.shared.config.db.sync().map_err(io::Error::other);
+        ended.and(synced)
+    }
+}

@@ -1,0 +1,39 @@
+//! What a connection has said about itself: database, protocol, name, authentication.
+
+use std::sync::Arc;
+
+use terrace_resp::Protocol;
+
+use crate::registry::ClientInfo;
+
+/// The state that commands read and change.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// What others may see of this client.
+    pub(crate) info: Arc<ClientInfo>,
+    /// The slot of its connection in its loop.
+    pub(crate) slot: usize,
+    /// The selected database.
+    pub(crate) db: u8,
+    /// The protocol version of its replies.
+    pub(crate) protocol: Protocol,
+    /// Whether it has given the password.
+    pub(crate) authenticated: bool,
+    /// The write group that holds its newest plain write; see `group`.
+    pub(crate) group_epoch: u64,
+}
+
+impl Session {
+    /// A new connection's session.
+    pub(crate) fn new(info: Arc<ClientInfo>, slot: usize) -> Self {
+        Self { info, slot, db: 0, protocol: Protocol::Resp2, authenticated: false, group_epoch: 0 }
+    }
+
+    /// Back to the state of a new connection (`RESET`).
+    pub(crate) fn reset(&mut self) {
+        self.db = 0;
+        self.protocol = Protocol::Resp2;
+        self.authenticated = false;
+        self.info.set_name("");
+    }
+}

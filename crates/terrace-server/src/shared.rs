@@ -1,0 +1,177 @@
+//! What all loops share: the store, the settings, the list of clients, and a letter box per loop.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use mio::Waker;
+use mio::net::TcpStream;
+use parking_lot::Mutex;
+use terrace::Durability;
+
+use crate::ServerConfig;
+use crate::cursor::CursorTable;
+use crate::databases::Databases;
+use crate::metrics::LoopMetrics;
+use crate::registry::Registry;
+use crate::settings::Settings;
+
+/// Commands running on threads of their own at once.
+const MAX_JOBS: usize = 16;
+
+/// A letter to a loop.
+pub(crate) enum Message {
+    /// A connection to serve, already counted by the registry.
+    Connection(TcpStream, SocketAddr),
+    /// The writes up to a barrier survive a power loss, or never will.
+    Durable(u64, terrace::Result<()>),
+    /// A long command has its reply.
+    JobDone {
+        /// The slot of its connection.
+        slot: usize,
+        /// The client, in case the slot has another one by now.
+        client: u64,
+        /// The encoded reply.
+        reply: Vec<u8>,
+    },
+    /// Disconnect a client.
+    Kill(u64),
+    /// Forget the counters.
+    ResetMetrics,
+}
+
+/// What others need to reach a loop.
+pub(crate) struct LoopHandle {
+    inbox: Mutex<Vec<Message>>,
+    waker: Waker,
+    /// Its open connections.
+    pub(crate) connections: AtomicUsize,
+    /// What it has counted.
+    pub(crate) metrics: LoopMetrics,
+}
+
+impl LoopHandle {
+    /// A handle that wakes its loop through `waker`.
+    pub(crate) fn new(waker: Waker) -> Self {
+        Self {
+            inbox: Mutex::default(),
+            waker,
+            connections: AtomicUsize::new(0),
+            metrics: LoopMetrics::default(),
+        }
+    }
+
+    /// Sends a letter.
+    pub(crate) fn send(&self, message: Message) {
+        self.inbox.lock().push(message);
+        self.wake();
+    }
+
+    /// Makes the loop look around.
+    pub(crate) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "cannot wake an event loop");
+        }
+    }
+
+    /// Takes all letters.
+    pub(crate) fn take_messages(&self) -> Vec<Message> {
+        std::mem::take(&mut *self.inbox.lock())
+    }
+}
+
+/// Everything that is shared.
+pub(crate) struct Shared {
+    /// What the server was started with.
+    pub(crate) config: ServerConfig,
+    /// Where it listens.
+    pub(crate) local_addr: SocketAddr,
+    /// The databases.
+    pub(crate) databases: Databases,
+    /// What clients may change.
+    pub(crate) settings: Settings,
+    /// Who is connected.
+    pub(crate) clients: Registry,
+    /// The loops.
+    pub(crate) loops: Vec<Arc<LoopHandle>>,
+    /// Positions of running `SCAN`s.
+    pub(crate) cursors: Mutex<CursorTable>,
+    /// When the server started.
+    pub(crate) started_at_ms: u64,
+    /// Forty hexadecimal digits that differ between runs.
+    pub(crate) run_id: String,
+    stopping: AtomicBool,
+    jobs: AtomicUsize,
+}
+
+impl Shared {
+    /// The shared state of a server about to start.
+    pub(crate) fn new(config: ServerConfig, local_addr: SocketAddr, loops: Vec<Arc<LoopHandle>>) -> Self {
+        let started_at_ms = config.clock.now_ms();
+        let settings =
+            Settings::new(config.requirepass.as_deref(), config.max_clients, config.idle_timeout.as_secs());
+        let random = terrace::Env::default().rng;
+        let run_id = format!(
+            "{:016x}{:016x}{:08x}",
+            random.next_u64(),
+            random.next_u64(),
+            random.next_u64() & 0xffff_ffff
+        );
+        Self {
+            local_addr,
+            databases: Databases::new(config.db.clone()),
+            settings,
+            clients: Registry::default(),
+            loops,
+            cursors: Mutex::new(CursorTable::new(random.next_u64())),
+            started_at_ms,
+            run_id,
+            stopping: AtomicBool::new(false),
+            jobs: AtomicUsize::new(0),
+            config,
+        }
+    }
+
+    /// Milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.config.clock.now_ms()
+    }
+
+    /// Whether replies wait for a sync of the log.
+    pub(crate) fn holds_replies(&self) -> bool {
+        self.config.durability == Durability::Sync
+    }
+
+    /// Begins the shutdown.
+    pub(crate) fn stop(&self) {
+        if !self.stopping.swap(true, Ordering::AcqRel) {
+            self.loops.iter().for_each(|handle| handle.wake());
+        }
+    }
+
+    /// Whether the shutdown has begun.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Runs `job` on a thread of its own, unless too many run already.
+    pub(crate) fn start_job(self: &Arc<Self>, job: impl FnOnce(&Self) + Send + 'static) -> io::Result<()> {
+        let reserve = |count| (count < MAX_JOBS).then_some(count + 1);
+        if self.jobs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, reserve).is_err() {
+            return Err(io::Error::other("too many long commands are running, try again"));
+        }
+        let shared = Arc::clone(self);
+        let body = move || {
+            let run = std::panic::AssertUnwindSafe(|| job(&shared));
+            if std::panic::catch_unwind(run).is_err() {
+                tracing::error!("a long command panicked");
+            }
+            shared.jobs.fetch_sub(1, Ordering::Relaxed);
+        };
+        let started = std::thread::Builder::new().name("terrace-job".into()).spawn(body);
+        started.map(|_| ()).inspect_err(|_| {
+            self.jobs.fetch_sub(1, Ordering::Relaxed);
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! What the system says about this process, for `INFO`. Nothing here is needed to work.
+#![allow(clippy::disallowed_methods)] // Reads /proc, which is no part of any store.
+
+/// Bytes of memory in use, resident; 0 if unknown.
+pub(crate) fn resident_bytes() -> u64 {
+    let Ok(text) = std::fs::read_to_string("/proc/self/statm") else { return 0 };
+    let pages = text.split(' ').nth(1).and_then(|field| field.parse::<u64>().ok());
+    pages.unwrap_or(0) * 4096
+}
+
+/// Bytes of memory in the machine; 0 if unknown.
+pub(crate) fn total_memory_bytes() -> u64 {
+    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else { return 0 };
+    let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kib = line.and_then(|rest| rest.trim().split(' ').next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
+}
+
+/// Seconds of processor time used so far: in the system and in the program; zero if unknown.
+pub(crate) fn cpu_seconds() -> (f64, f64) {
+    let Ok(text) = std::fs::read_to_string("/proc/self/stat") else { return (0.0, 0.0) };
+    // The program's name, in parentheses, may hold blanks; the fields after it do not.
+    let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(12) / 100.0, ticks(11) / 100.0)
+}
