@@ -132,11 +132,8 @@ fn try_damage(sim: &SimFs, model: &Model, path: &Path, bytes: &[u8], what: &str)
     let copy = sim.crash(CrashPolicy::ProcessDeath, 0);
     copy.overwrite(path, bytes).unwrap();
     let outcome = catch_unwind(AssertUnwindSafe(|| read_all(&copy, model)));
-    match outcome {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(detail)) => panic!("{what} of {}: {detail}", path.display()),
-        Err(_) => panic!("{what} of {}: panicked", path.display()),
-    }
+    let outcome = outcome.unwrap_or_else(|_| Err("panicked".to_string()));
+    outcome.unwrap_or_else(|detail| panic!("{what} of {}: {detail}", path.display()))
 }
 
 /// The part of a file that was ever written; the rest of a preallocated one is zeros.
@@ -187,7 +184,7 @@ fn flip_bits(sim: &SimFs, model: &Model, stride: usize) -> (usize, usize) {
 fn a_flipped_bit_in_a_closed_store_is_reported_or_makes_no_difference() {
     let (sim, model) = closed_store();
     assert_eq!(read_all(&sim.crash(CrashPolicy::ProcessDeath, 0), &model), Ok(Outcome::Right));
-    let (reported, harmless) = flip_bits(&sim, &model, stride(61));
+    let (reported, harmless) = flip_bits(&sim, &model, stride(7));
     assert!(reported > 10 * harmless, "{reported} reported, {harmless} without effect");
 }
 
@@ -195,10 +192,10 @@ fn a_flipped_bit_in_a_closed_store_is_reported_or_makes_no_difference() {
 fn a_flipped_bit_in_a_synced_log_is_reported_or_makes_no_difference() {
     let (sim, model) = live_store();
     assert_eq!(read_all(&sim.crash(CrashPolicy::ProcessDeath, 0), &model), Ok(Outcome::Right));
-    let (reported, harmless) = flip_bits(&sim, &model, stride(61));
+    let (reported, harmless) = flip_bits(&sim, &model, stride(7));
     assert!(reported > 10 * harmless, "{reported} reported, {harmless} without effect");
     let restarted = sim.crash(CrashPolicy::PowerLoss(PowerLoss::KeepAll), 0);
-    let (reported, harmless) = flip_bits(&restarted, &model, stride(61));
+    let (reported, harmless) = flip_bits(&restarted, &model, stride(7));
     assert!(reported > 10 * harmless, "{reported} reported, {harmless} without effect");
 }
 
@@ -219,7 +216,7 @@ fn a_file_cut_short_is_reported_or_makes_no_difference() {
         let mut reported = 0;
         for path in files(&sim) {
             let bytes = sim.read_all(&path).unwrap();
-            let step = stride(97) * (1 + used_len(&bytes) / 20_000);
+            let step = stride(11) * (1 + used_len(&bytes) / 20_000);
             for len in (0..used_len(&bytes)).step_by(step) {
                 if is_called(&path, "MANIFEST-") && len > 33 {
                     survives(&sim, &model, &path, &bytes[..len]);

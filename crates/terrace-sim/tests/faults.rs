@@ -2,7 +2,13 @@
 //! workload. Readers must not notice, writers must get the cause, and nothing that was acknowledged may be
 //! lost.
 //!
-//! `TERRACE_FAULT_STRIDE=1` lets every single call fail.
+//! `TERRACE_FAULT_STRIDE=n` lets only every n-th call fail.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test that runs its cases on two threads"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -119,6 +125,7 @@ impl History {
 
 /// A workload that goes on whatever fails, and judges the failures.
 struct Runner {
+    durability: Durability,
     fault: Fault,
     fs: FaultFs,
     sim: SimFs,
@@ -128,14 +135,14 @@ struct Runner {
 }
 
 impl Runner {
-    fn new(rule: Option<FaultRule>) -> Self {
+    fn new(rule: Option<FaultRule>, durability: Durability) -> Self {
         let sim = SimFs::new();
         let fs = FaultFs::over_sim(&sim);
         let fault = rule.as_ref().map_or(Fault::Eio, |rule| rule.fault);
         if let Some(rule) = rule {
             fs.add(rule);
         }
-        Self { fault, fs, sim, history: History::default(), poisoned: false, failures: 0 }
+        Self { durability, fault, fs, sim, history: History::default(), poisoned: false, failures: 0 }
     }
 
     /// Whether an error is what a caller can expect when the injected fault strikes.
@@ -180,7 +187,7 @@ impl Runner {
         };
         let acknowledged = self.judge(outcome)?.is_some();
         self.history.writes.push(Write { cells, acknowledged });
-        if acknowledged && raised {
+        if acknowledged && (raised || self.durability == Durability::Sync) {
             self.history.durable = self.history.writes.len();
         }
         Ok(())
@@ -207,15 +214,21 @@ impl Runner {
         Ok(())
     }
 
+    fn options(&self) -> Options {
+        options(&self.fs).durability(self.durability)
+    }
+
     /// Opens the store; a fault that prevents it must leave it as it was.
     fn open(&mut self) -> Result<Db, String> {
         self.poisoned = false;
-        let outcome = open(&self.fs);
+        let outcome = self.options().open(Path::new(DIR));
         if let Some(db) = self.judge(outcome)? {
             return Ok(db);
         }
         self.fs.clear();
-        open(&self.fs).map_err(|error| format!("a failed opening prevents the next: {error}"))
+        self.options()
+            .open(Path::new(DIR))
+            .map_err(|error| format!("a failed opening prevents the next: {error}"))
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -256,28 +269,26 @@ impl Runner {
     }
 }
 
-fn stride() -> u64 {
-    std::env::var("TERRACE_FAULT_STRIDE").ok().and_then(|n| n.parse().ok()).unwrap_or(0)
+fn stride() -> usize {
+    std::env::var("TERRACE_FAULT_STRIDE").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
-/// Every rule to try: all calls of rare operations, some of frequent ones.
-fn rules() -> Vec<FaultRule> {
-    let mut clean = Runner::new(None);
+/// Every rule to try: a fault at each call of each operation, once or, now and then, from there on.
+fn rules(durability: Durability) -> Vec<FaultRule> {
+    let mut clean = Runner::new(None, durability);
     clean.run().unwrap();
     assert_eq!(clean.failures, 0);
     let mut rules = Vec::new();
     for op in OPS {
         let calls = clean.fs.calls(op);
         assert!(calls > 0, "{op:?} is part of the workload");
-        let step = if stride() > 0 { stride() } else { (calls / 25).max(1) };
-        println!("{op:?}: {calls} calls, every {step}th fails");
         let faults: &[Fault] = match op {
             FaultOp::Write | FaultOp::RegionWrite => &[Fault::Eio, Fault::Enospc, Fault::ShortWrite(5)],
             FaultOp::Create | FaultOp::OpenRegion => &[Fault::Eio, Fault::Enospc],
             FaultOp::Sync | FaultOp::RegionSync => &[Fault::FailedSync],
             _ => &[Fault::Eio],
         };
-        for (turn, nth) in (1..=calls).step_by(step as usize).enumerate() {
+        for (turn, nth) in (1..=calls).step_by(stride()).enumerate() {
             for fault in faults {
                 let rule = FaultRule::new(op, *fault);
                 rules.push(rule.clone().nth(nth));
@@ -292,12 +303,21 @@ fn rules() -> Vec<FaultRule> {
 
 #[test]
 fn whatever_fails_nothing_acknowledged_is_lost() {
-    let rules = rules();
+    fail_everything(Durability::Process);
+}
+
+#[test]
+fn whatever_fails_nothing_acknowledged_as_durable_is_lost() {
+    fail_everything(Durability::Sync);
+}
+
+fn fail_everything(durability: Durability) {
+    let rules = rules(durability);
     let next = AtomicUsize::new(0);
     let work = || {
         let (mut struck, mut wrong) = (0, Vec::new());
         while let Some(rule) = rules.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut runner = Runner::new(Some(rule.clone()));
+            let mut runner = Runner::new(Some(rule.clone()), durability);
             let outcome = catch_unwind(AssertUnwindSafe(|| runner.run()));
             struck += usize::from(runner.failures > 0);
             match outcome {

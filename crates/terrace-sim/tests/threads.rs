@@ -3,8 +3,11 @@
 //!
 //! `TERRACE_THREADS_SECONDS=n` lets it run longer.
 
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test with real threads and files")]
+
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use terrace::{Db, Durability, Error, Options, SeededRng, Slice, Snapshot, WriteOptions};
@@ -261,13 +264,15 @@ fn writers_and_readers_on_the_same_keys_agree() {
         let end = Instant::now() + Duration::from_secs(seconds());
         // A thread that ends early has failed; then nobody needs to wait for the others.
         while Instant::now() < end
-            && !writers.iter().any(|w| w.is_finished())
-            && !readers.iter().any(|r| r.is_finished())
+            && !writers.iter().any(ScopedJoinHandle::is_finished)
+            && !readers.iter().any(ScopedJoinHandle::is_finished)
         {
             std::thread::sleep(Duration::from_millis(20));
         }
         ledger.stop.store(true, Ordering::Relaxed);
-        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        for writer in writers {
+            writer.join().unwrap();
+        }
         readers.into_iter().map(|reader| reader.join().unwrap()).sum()
     });
     let stats = db.stats();
@@ -314,7 +319,7 @@ fn conditional_commits_on_one_key_lose_no_update() {
     let bytes = db.get("shared").unwrap().unwrap();
     assert_eq!(bytes.len(), 8 * per_thread);
     for thread in 0..8 {
-        assert_eq!(bytes.iter().filter(|byte| **byte == thread).count(), per_thread);
+        assert_eq!(bytes.iter().map(|byte| usize::from(*byte == thread)).sum::<usize>(), per_thread);
     }
 }
 

@@ -129,7 +129,7 @@ pub(super) fn open(sim: &SimFs, durability: Durability) -> Result<Db, String> {
 /// Recovery is idempotent, and what it recovered is as durable as what was there before.
 fn check_second_crash(db: &Db, sim: &SimFs, durability: Durability, found: Contents) -> Result<(), String> {
     let mut expected = found;
-    let policy = if sim.operations() % 2 == 0 {
+    let policy = if sim.operations().is_multiple_of(2) {
         CrashPolicy::ProcessDeath
     } else {
         let raised = WriteOptions::new().durability(Durability::Sync);
@@ -181,16 +181,12 @@ fn contents(db: &Db) -> Result<Contents, String> {
 /// Nothing is left over from before the crash: every file is one that the store uses now.
 fn check_files(db: &Db, sim: &SimFs) -> Result<(), String> {
     let paths = sim.paths();
-    let count = |wanted: &dyn Fn(&str) -> bool| {
-        let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
-        names.filter(|name| wanted(name)).count() as u64
-    };
+    let ending =
+        |end: &str| paths.iter().filter(|path| path.extension().is_some_and(|e| e == end)).count() as u64;
     let stats = db.stats();
     let used: u64 = stats.levels.iter().map(|level| level.tables).sum();
-    let tables = count(&|name| name.ends_with(".tbl"));
-    let manifests = count(&|name| name.starts_with("MANIFEST-"));
-    let temporary = count(&|name| name.ends_with(".tmp"));
-    let logs = count(&|name| name.ends_with(".wal") || name.ends_with(".spare"));
+    let (tables, temporary, logs) = (ending("tbl"), ending("tmp"), ending("wal") + ending("spare"));
+    let manifests = paths.iter().filter(|path| path.to_string_lossy().contains("/MANIFEST-")).count();
     // One segment is in use; a second one may be ready for the next switch.
     if tables != used || manifests != 1 || temporary != 0 || logs > 2 {
         return Err(format!(
