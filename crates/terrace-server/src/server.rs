@@ -92,7 +92,10 @@ impl Server {
             let other = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
             ended = ended.and(other);
         }
-        let synced = self.shared.config.db.sync().map_err(io::Error::other);
-        ended.and(synced)
+        match self.shared.config.db.sync() {
+            // Its owner has closed the store, which writes out everything there is.
+            Ok(()) | Err(terrace::Error::Closed) => ended,
+            Err(error) => ended.and(Err(io::Error::other(error))),
+        }
     }
 }
