@@ -73,9 +73,9 @@ mod wal;
 pub use base::error::{Action, Error, Result};
 pub use base::slice::{NotSlice, Slice};
 pub use db::{
-    Batch, CacheStats, Compression, Db, Durability, Entry, FilterStats, Iter, Keyspace, LevelStats, LogStats,
-    MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MemtableStats, Options, Snapshot, StallStats, Stamp, Stats,
-    WriteOptions,
+    Batch, CacheStats, Compression, DEFAULT_MEMORY_BUDGET_BYTES, Db, Durability, Entry, FilterStats, Iter,
+    Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MemtableStats, Options, Snapshot,
+    StallStats, Stamp, Stats, WriteOptions,
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 

@@ -15,6 +15,7 @@ pub(crate) fn push_u64(out: &mut Vec<u8>, mut value: u64) {
 
 /// The bytes that `push_u64` would append.
 #[inline]
+#[cfg(test)]
 pub(crate) fn len_u64(value: u64) -> usize {
     (63 - (value | 1).leading_zeros() as usize) / 7 + 1
 }

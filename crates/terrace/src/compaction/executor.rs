@@ -180,18 +180,6 @@ impl Job {
         Ok((edit, stats))
     }
 
-    /// Does everything on this thread, as one part. `None` means cancelled.
-    pub(crate) fn run(&self, output: &Output<'_>) -> Result<Option<(Edit, CompactionStats)>> {
-        let mut parts = Vec::new();
-        for range in self.split(1)? {
-            match self.run_part(&range, output)? {
-                Some(part) => parts.push(part),
-                None => return Ok(None),
-            }
-        }
-        self.finish(parts, output).map(Some)
-    }
-
     fn place(&self, meta: TableMeta) -> Placed {
         Placed { level: self.choice.output_level, run: self.choice.output_run, meta }
     }

@@ -98,8 +98,6 @@ pub(crate) struct Choice {
     pub(crate) output_run: u64,
     /// What the choice holds while it runs.
     pub(crate) locks: Locks,
-    /// Why, for the log and the statistics.
-    pub(crate) reason: &'static str,
 }
 
 impl Choice {
@@ -204,10 +202,9 @@ fn choose(
     inputs: Vec<(usize, Vec<Arc<Table>>)>,
     output_level: usize,
     output_run: u64,
-    reason: &'static str,
 ) -> Choice {
     let inputs: Vec<_> = inputs.into_iter().filter(|(_, tables)| !tables.is_empty()).collect();
-    let mut choice = Choice { kind, inputs, output_level, output_run, locks: Locks::default(), reason };
+    let mut choice = Choice { kind, inputs, output_level, output_run, locks: Locks::default() };
     let tables: Vec<_> = choice.tables().map(|(_, table)| Arc::clone(table)).collect();
     choice.locks.tables = tables.iter().map(|table| table.meta().id).collect();
     // Level 0 needs no range lock: its runs may overlap, and only whole runs are merged.

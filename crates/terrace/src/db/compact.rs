@@ -93,7 +93,7 @@ impl Core {
         if state.manual > 0 {
             return None;
         }
-        let choice = self.with_situation(&state.busy, |version, options, at| pick(version, options, at))?;
+        let choice = self.with_situation(&state.busy, pick)?;
         state.busy.push(choice.locks.clone());
         Some(choice)
     }
@@ -145,7 +145,7 @@ impl Core {
         let drained = from_level0.map(|(_, table)| table.meta().raw_bytes).sum();
         let version = Arc::clone(&self.current.load().version);
         let job = Job::new(&version, choice, self.readers());
-        let cancel = || self.yield_point();
+        let cancel = || Ok(self.yield_point());
         let new_id = || self.new_file_id();
         let output = self.output(level, &new_id, &cancel);
         let Some((edit, stats)) = self.run_parts(&job, &output)? else { return Ok(()) };
@@ -235,13 +235,13 @@ impl Core {
 
     /// Called by a compaction every 64 KiB: lets a flush that is going on have the cores, and says whether to
     /// give up.
-    fn yield_point(&self) -> Result<bool> {
+    fn yield_point(&self) -> bool {
         let mut waited = Duration::ZERO;
         while self.env.spawn.is_some() && self.work.flushing.is_locked() && waited < YIELD {
             self.env.clock.sleep(YIELD_STEP);
             waited += YIELD_STEP;
         }
-        Ok(self.work.is_stopping())
+        self.work.is_stopping()
     }
 
     /// `compact_range` for a range of user keys of one keyspace.

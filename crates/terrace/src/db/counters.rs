@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
+use crate::table::FilterStats as TableFilterStats;
 use crate::version::LEVELS;
 
 #[derive(Debug, Default)]
@@ -20,6 +21,8 @@ pub(super) struct Counters {
     flushes: AtomicU64,
     flushed_bytes: AtomicU64,
     syncs: AtomicU64,
+    /// What the filters of tables that are gone have done: rejected, found, false positives.
+    retired_filters: [AtomicU64; 3],
 }
 
 fn add(counter: &AtomicU64, n: u64) {
@@ -44,6 +47,14 @@ impl Counters {
         add(&counters.compactions, 1);
         add(&counters.read_bytes, read);
         add(&counters.written_bytes, written);
+    }
+
+    /// A table goes; its filter's counts stay in the sum.
+    pub(super) fn retire_filter(&self, stats: TableFilterStats) {
+        for (sum, n) in self.retired_filters.iter().zip([stats.rejected, stats.found, stats.false_positives])
+        {
+            add(sum, n);
+        }
     }
 
     /// The log was synced.
@@ -126,7 +137,8 @@ impl Core {
     }
 
     fn filter_stats(&self) -> FilterStats {
-        let mut sum = FilterStats::default();
+        let [rejected, found, false_positives] = self.counters.retired_filters.each_ref().map(get);
+        let mut sum = FilterStats { rejected, found, false_positives };
         for (_, table) in self.current.load().version.tables() {
             let stats = table.filter_stats();
             sum.rejected += stats.rejected;

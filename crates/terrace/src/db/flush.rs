@@ -121,6 +121,7 @@ impl Core {
         // Only now may the files of removed tables go: the edit is durable, and readers that still pin the old
         // version keep them until they are done.
         for table in base.obsolete_after(&edit) {
+            self.counters.retire_filter(table.filter_stats());
             table.delete_on_drop();
         }
         Ok(())

@@ -238,6 +238,15 @@ impl Keyspace {
     }
 }
 
+impl IntoIterator for &Keyspace {
+    type Item = Result<(Slice, Slice)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}
+
 fn parse_integer(bytes: &[u8]) -> Result<i64> {
     let text = std::str::from_utf8(bytes).ok();
     text.and_then(|t| t.parse().ok()).ok_or_else(|| {

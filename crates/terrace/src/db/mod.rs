@@ -40,7 +40,7 @@ use handle::Handle;
 pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES};
 pub use iter::Iter;
 pub use keyspace::Keyspace;
-pub use options::{Compression, Durability, Options};
+pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options};
 pub use snapshot::Snapshot;
 pub use stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
 pub use types::{Entry, Stamp, WriteOptions};
@@ -154,6 +154,15 @@ impl Db {
     /// As [`Db::compact`], over everything in all keyspaces.
     pub fn compact_all(&self) -> Result<()> {
         self.handle().core.compact_range(&[], None)
+    }
+
+    /// Reads every table, past the cache, and checks every block, the order of the keys, the filters and the
+    /// summaries. Takes time in proportion to the data; reads and writes go on meanwhile.
+    pub fn verify(&self) -> Result<()> {
+        let core = &self.handle().core;
+        core.check_open()?;
+        let version = Arc::clone(&core.current.load().version);
+        version.tables().try_for_each(|(_, table)| table.verify())
     }
 
     /// Makes every write acknowledged so far survive a power loss. Concurrent calls share one sync of the log.

@@ -18,7 +18,7 @@ use super::core::{Core, Shard};
 use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
 use super::options::{Durability, Options};
 use super::snapshots::SnapshotList;
-use super::super_version::{Sealed, SuperVersion};
+use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
 use crate::base::error::IoContext;
@@ -26,7 +26,7 @@ use crate::base::{Error, FileId, KeyspaceId, Result, Seqno};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
-use crate::version::{Edit, Manifest, Presence, State, names, probe};
+use crate::version::{Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
 
 /// Smallest and largest arena chunk of a memtable shard.
@@ -138,7 +138,7 @@ fn build(
         chunk_bytes: per_shard.next_power_of_two().clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end()),
         expected_bytes: write_buffer,
     };
-    let pool = ChunkPool::new(write_buffer * 2);
+    let pool = ChunkPool::new(write_buffer);
     let (active, writers) = Memtable::new(&pool, &memtable_options);
     let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
     let current = SuperVersion {

@@ -11,23 +11,23 @@ pub use crate::table::Compression;
 /// Default of [`Options::memory_budget`]: 256 MiB.
 pub const DEFAULT_MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 /// Default of [`Options::shards`].
-pub const DEFAULT_SHARDS: usize = 16;
+pub(crate) const DEFAULT_SHARDS: usize = 16;
 /// Default of [`Options::block_bytes`]: 8 KiB.
-pub const DEFAULT_BLOCK_BYTES: usize = 8 << 10;
+pub(crate) const DEFAULT_BLOCK_BYTES: usize = 8 << 10;
 /// Default of [`Options::table_bytes`]: 32 MiB.
-pub const DEFAULT_TABLE_BYTES: u64 = 32 << 20;
+pub(crate) const DEFAULT_TABLE_BYTES: u64 = 32 << 20;
 /// Default of [`Options::filter_bits_per_key`]: about 1 % false positives.
-pub const DEFAULT_FILTER_BITS_PER_KEY: u8 = 10;
+pub(crate) const DEFAULT_FILTER_BITS_PER_KEY: u8 = 10;
 /// Default of [`Options::level_ratio`].
-pub const DEFAULT_LEVEL_RATIO: u32 = 10;
+pub(crate) const DEFAULT_LEVEL_RATIO: u32 = 10;
 /// Default of [`Options::l0_runs`].
-pub const DEFAULT_L0_RUNS: usize = 4;
+pub(crate) const DEFAULT_L0_RUNS: usize = 4;
 /// Default of [`Options::l0_limit`].
-pub const DEFAULT_L0_LIMIT: usize = 32;
+pub(crate) const DEFAULT_L0_LIMIT: usize = 32;
 /// Default of [`Options::compression_from_level`].
-pub const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 2;
+pub(crate) const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 2;
 /// The smallest memory budget, 4 MiB.
-pub const MIN_MEMORY_BUDGET_BYTES: u64 = 4 << 20;
+pub(crate) const MIN_MEMORY_BUDGET_BYTES: u64 = 4 << 20;
 
 /// What a write survives once it is acknowledged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -21,11 +21,6 @@ impl Poison {
         }
     }
 
-    /// Whether the store is poisoned.
-    pub(super) fn is_set(&self) -> bool {
-        self.cause.get().is_some()
-    }
-
     /// Poisons the store with `error` (the first one stays) and hands it back for the caller to return. A part
     /// that refuses work because it was poisoned itself passes its own cause on.
     pub(super) fn set(&self, error: Error) -> Error {

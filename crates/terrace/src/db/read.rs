@@ -75,6 +75,9 @@ impl Core {
                 *hash = self.hash(key);
                 state.active.prefetch(*hash);
             }
+            for hash in &hashes[..group.len()] {
+                state.active.prefetch_entry(*hash);
+            }
             for (hash, key) in hashes.iter().zip(group) {
                 let found = state.find(*hash, key, MAX_SEQNO)?;
                 entries.push(found.and_then(|version| self.live(version)));

@@ -75,3 +75,12 @@ impl Snapshot {
         Iter::open_prefix(&self.handle, &keyspace.state, prefix.as_ref(), Some(&self.pinned))
     }
 }
+
+impl IntoIterator for &Snapshot {
+    type Item = Result<(Slice, Slice)>;
+    type IntoIter = Iter;
+
+    fn into_iter(self) -> Iter {
+        self.iter()
+    }
+}

@@ -131,7 +131,7 @@ impl Core {
     /// Starts the background threads, unless the store runs inline.
     pub(super) fn start_threads(self: &Arc<Self>) -> Result<()> {
         let Some(spawn) = self.env.spawn.clone() else { return Ok(()) };
-        let mut start = |name: &str, body: fn(&Core)| -> Result<()> {
+        let start = |name: &str, body: fn(&Core)| -> Result<()> {
             let core = Arc::clone(self);
             let thread =
                 spawn.spawn(name, Box::new(move || body(&core))).at("start a thread for", &self.dir)?;
@@ -166,6 +166,7 @@ impl Core {
                 wal.prefault_ahead();
             }
             self.prepare_next(0)?;
+            self.pool.prefill(self.memtable_options.chunk_bytes, self.options.shards / 2);
             Ok(false)
         });
     }

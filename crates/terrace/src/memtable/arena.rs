@@ -115,6 +115,7 @@ impl Arena {
     }
 
     /// Whether an entry with `bytes` of key and value would need another chunk.
+    #[cfg(all(test, loom))]
     pub(super) fn needs_chunk(&self, front: &Front, bytes: usize) -> bool {
         let units = (5 + bytes.div_ceil(WORD_BYTES)) as u64;
         units <= self.apart_from_units() && u64::from(front.used_units) + units > 1 << self.chunk_shift

@@ -139,12 +139,6 @@ impl Memtable {
         MemCursor::new(Arc::clone(self), self.order.current(self), at)
     }
 
-    /// Sorts what no cursor has sorted yet, so that the next one is cheap: for an idle thread, or after
-    /// sealing.
-    pub(crate) fn sort(&self) {
-        self.order.current(self);
-    }
-
     /// At most `ranges` − 1 ascending keys that cut the entries into ranges of about equal number: each range
     /// starts at such a key. All versions of a key fall into one range.
     pub(crate) fn split_keys(&self, ranges: usize) -> Vec<Vec<u8>> {
@@ -167,11 +161,13 @@ impl Memtable {
     }
 
     /// The smallest seqno in the memtable.
+    #[cfg(test)]
     pub(crate) fn min_seqno(&self) -> Option<Seqno> {
         self.shards.iter().filter_map(Shard::seqno_range).map(|range| range.0).min()
     }
 
     /// The largest seqno in the memtable.
+    #[cfg(test)]
     pub(crate) fn max_seqno(&self) -> Option<Seqno> {
         self.shards.iter().filter_map(Shard::seqno_range).map(|range| range.1).max()
     }

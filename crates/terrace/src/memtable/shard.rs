@@ -146,6 +146,7 @@ impl Shard {
     }
 
     /// The smallest and the largest seqno.
+    #[cfg(test)]
     pub(super) fn seqno_range(&self) -> Option<(Seqno, Seqno)> {
         let last = self.progress.last_seqno.load(Ordering::Acquire);
         (last != 0).then(|| (self.progress.first_seqno.load(Ordering::Relaxed), last))
@@ -209,6 +210,7 @@ impl ShardWriter {
     }
 
     /// Whether an entry with `bytes` of key and value would need another chunk.
+    #[cfg(all(test, loom))]
     pub(crate) fn needs_chunk(&self, bytes: usize) -> bool {
         self.memtable.shards[self.shard].arena.needs_chunk(&self.pen.front, bytes)
     }

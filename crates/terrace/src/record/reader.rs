@@ -77,6 +77,7 @@ impl RecordReader {
     }
 
     /// How many bytes of a torn tail follow the last valid record; 0 until `next` has returned `None`.
+    #[cfg(test)]
     pub(crate) fn torn_bytes(&self) -> u64 {
         if self.torn { self.len - self.offset } else { 0 }
     }

@@ -51,6 +51,7 @@ fn read_properties(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> 
 }
 
 /// Reads what a table file says about itself, without the manifest's help.
+#[cfg(test)]
 pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Properties> {
     let file = fs.open(path).at("open", path)?;
     let file_bytes = file.len().at("measure", path)?;

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{EntryMeta, FileId, Seqno, Slice};
 
-pub(crate) use cache::{Cache, CacheStats};
+pub(crate) use cache::Cache;
 pub(crate) use cursor::TableCursor;
 pub(crate) use meta::TableMeta;
 pub(crate) use reader::{FilterStats, Table};

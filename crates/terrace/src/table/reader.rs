@@ -14,11 +14,15 @@ use super::block::Block;
 use super::cache::Cache;
 use super::counters::Counters;
 use super::cursor::TableCursor;
-use super::loaded::{Loaded, describe};
+use super::loaded::Loaded;
+#[cfg(test)]
+use super::loaded::describe;
 use super::meta::TableMeta;
 use super::slot::pin;
 use super::{Found, table_path};
-use crate::base::{FileId, Result, Seqno};
+#[cfg(test)]
+use crate::base::FileId;
+use crate::base::{Result, Seqno};
 use crate::io::Fs;
 
 const FILTER_REJECTED: usize = 0;
@@ -66,6 +70,7 @@ impl Table {
     }
 
     /// Reads a table's description out of its own file, for salvage and inspection.
+    #[cfg(test)]
     pub(crate) fn read_meta(fs: &dyn Fs, dir: &Path, id: FileId) -> Result<TableMeta> {
         Ok(describe(fs, &table_path(dir, id), id)?.meta)
     }
@@ -141,15 +146,6 @@ impl Table {
             }
             None => loaded.fetch_block(i, fill_cache),
         }
-    }
-
-    /// Whether the table may hold a key with this hash; `false` is certain.
-    pub(crate) fn may_contain(&self, filter_hash: u64) -> Result<bool> {
-        let may = self.loaded()?.filter.may_contain(filter_hash);
-        if !may {
-            self.filter_counters.bump(FILTER_REJECTED);
-        }
-        Ok(may)
     }
 
     /// Asks for the filter's cache line ahead of `get` or `may_contain`. Does nothing before first use.

@@ -147,7 +147,7 @@ mod reclaim {
 
     /// Proof that this thread may be looking at values: nothing evicted from now on is freed before it is
     /// dropped. Only `pin` makes one, so it always belongs to the one collector in use.
-    pub(in crate::table) struct Pin(epoch::Guard);
+    pub(in crate::table) struct Pin(#[expect(dead_code, reason = "held for its drop")] epoch::Guard);
 
     /// Takes a pin. Cheap; not to be held across I/O.
     #[inline]

@@ -110,6 +110,7 @@ impl TableWriter {
     }
 
     /// Whether the next different key would begin a block: a good place to end the table.
+    #[cfg(test)]
     pub(crate) fn at_block_start(&self) -> bool {
         self.block.is_empty() || self.block_is_full()
     }

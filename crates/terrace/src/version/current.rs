@@ -9,7 +9,7 @@ use std::path::Path;
 use super::names;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result, checksum};
-use crate::io::{File, Fs};
+use crate::io::Fs;
 
 /// More than any valid content.
 const CURRENT_BYTES_MAX: u64 = 64;

@@ -72,24 +72,6 @@ mod tag {
 }
 
 impl Edit {
-    /// Whether it changes nothing.
-    pub(crate) fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// Adds what `other` does after this one; only for edits that touch different tables.
-    pub(crate) fn absorb(&mut self, other: Self) {
-        self.added.extend(other.added);
-        self.removed.extend(other.removed);
-        self.created.extend(other.created);
-        self.dropped.extend(other.dropped);
-        self.renamed.extend(other.renamed);
-        self.flushed_seqno = other.flushed_seqno.max(self.flushed_seqno);
-        self.next_file_id = other.next_file_id.max(self.next_file_id);
-        self.clock_ms = other.clock_ms.max(self.clock_ms);
-        self.next_keyspace_id = other.next_keyspace_id.max(self.next_keyspace_id);
-    }
-
     /// Appends the encoded fields.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let mut field = |tag: u64, numbers: &[u64], tail: &[u8]| {

@@ -25,7 +25,7 @@ use super::names;
 use super::state::State;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
-use crate::io::{File, Fs};
+use crate::io::Fs;
 use crate::record::{RecordReader, RecordWriter};
 
 /// The version of the format of the whole directory that this build reads and writes.
@@ -125,6 +125,7 @@ impl Manifest {
     }
 
     /// The length of the current file.
+    #[cfg(test)]
     pub(crate) fn file_bytes(&self) -> u64 {
         self.writer.offset()
     }

@@ -17,7 +17,7 @@ pub(crate) mod testing;
 pub(crate) use current::{Presence, probe};
 pub(crate) use edit::{Edit, LEVELS, Placed};
 pub(crate) use levels::{Level, Version};
-pub(crate) use manifest::{FORMAT_VERSION, Manifest};
+pub(crate) use manifest::Manifest;
 pub(crate) use run::Run;
 pub(crate) use run_cursor::{RunCursor, shared_prefix_bytes};
 pub(crate) use state::{LiveKeyspaces, State};

@@ -6,7 +6,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::base::Seqno;
 use crate::base::key::head;
 use crate::table::Table;
 
@@ -60,17 +59,6 @@ impl Run {
     /// Total file size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes_before.last().copied().unwrap_or(0)
-    }
-
-    /// The first and last keys.
-    pub(crate) fn bounds(&self) -> Option<(&[u8], &[u8])> {
-        let (first, last) = (self.tables.first()?, self.tables.last()?);
-        Some((&first.meta().smallest, &last.meta().largest))
-    }
-
-    /// The largest seqno stored in any of the tables.
-    pub(crate) fn max_seqno(&self) -> Seqno {
-        self.tables.iter().map(|t| t.meta().max_seqno).max().unwrap_or(0)
     }
 
     /// The index of the first table that ends at or after `key`; the number of tables if there is none.
@@ -129,7 +117,7 @@ mod tests {
         let run = run(&[]).unwrap();
         assert!(run.table_for(b"a").is_none());
         assert_eq!(run.overlapping(b"a", b"z"), 0..0);
-        assert_eq!((run.bytes(), run.bounds()), (0, None));
+        assert_eq!(run.bytes(), 0);
     }
 
     proptest! {

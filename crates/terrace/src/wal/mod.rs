@@ -29,6 +29,11 @@ mod tests;
 
 pub(crate) use format::record_bytes;
 pub(crate) use lane::{Lane, Reserve};
-pub(crate) use log::{Wal, WalOptions, WalStats};
-pub(crate) use replay::{Cut, ReplayReport, Rule, replay};
+pub(crate) use log::{Wal, WalOptions};
+pub(crate) use replay::{ReplayReport, replay};
 pub(crate) use segment::Segment;
+#[cfg(test)]
+pub(crate) use {
+    log::WalStats,
+    replay::{Cut, Rule},
+};

@@ -43,10 +43,10 @@ impl Picker<'_> {
             return None;
         }
         if overlap.tables().is_empty() && self.may_move(&tables) {
-            return Some(choose(ChoiceKind::Move, vec![(0, tables)], base, 0, "level 0 overlaps nothing"));
+            return Some(choose(ChoiceKind::Move, vec![(0, tables)], base, 0));
         }
         let inputs = vec![(0, tables), (base, overlap.tables().to_vec())];
-        Some(choose(ChoiceKind::Merge, inputs, base, 0, "level 0 has too many runs"))
+        Some(choose(ChoiceKind::Merge, inputs, base, 0))
     }
 
     /// Whether the tables of several runs can go down as they are: disjoint, and not so small that a merge
@@ -79,7 +79,7 @@ impl Picker<'_> {
         }
         let ordinal = runs[start].ordinal();
         let inputs = vec![(0, collect(&runs[start..end]))];
-        Some(choose(ChoiceKind::Merge, inputs, 0, ordinal, "level 0 has many small runs"))
+        Some(choose(ChoiceKind::Merge, inputs, 0, ordinal))
     }
 }
 

@@ -43,27 +43,21 @@ impl<'a> Picker<'a> {
         };
         let candidates = 0..run.tables().len();
         let best = candidates.filter_map(|i| Some((cost(&i)?, i))).min()?;
-        self.down(level, run, best.1..best.1 + 1, "the level is full")
+        self.down(level, run, best.1..best.1 + 1)
     }
 
     /// Compacts some neighbouring tables of a level, which are free, into the next level.
-    pub(super) fn down(
-        &self,
-        level: usize,
-        run: &'a Arc<Run>,
-        span: Range<usize>,
-        reason: &'static str,
-    ) -> Option<Choice> {
+    pub(super) fn down(&self, level: usize, run: &'a Arc<Run>, span: Range<usize>) -> Option<Choice> {
         let tables = &run.tables()[span.clone()];
         let (smallest, largest) = span_of(tables)?;
         let overlap = self.free_overlap(level + 1, smallest, largest)?;
         if overlap.tables().is_empty() && tables.iter().all(|table| self.may_move_down(level, table.meta())) {
             let inputs = vec![(level, tables.to_vec())];
-            return Some(choose(ChoiceKind::Move, inputs, level + 1, 0, reason));
+            return Some(choose(ChoiceKind::Move, inputs, level + 1, 0));
         }
         let span = self.widen(level, run, span, overlap.bytes());
         let inputs = vec![(level, run.tables()[span].to_vec()), (level + 1, overlap.tables().to_vec())];
-        Some(choose(ChoiceKind::Merge, inputs, level + 1, 0, reason))
+        Some(choose(ChoiceKind::Merge, inputs, level + 1, 0))
     }
 
     fn may_move_down(&self, level: usize, meta: &TableMeta) -> bool {
@@ -111,7 +105,7 @@ impl<'a> Picker<'a> {
         if run.tables()[span.clone()].iter().any(|table| self.is_busy(table)) {
             return None;
         }
-        self.down(level, run, span, "asked for")
+        self.down(level, run, span)
     }
 
     /// Every run of level 0, to the base level.
@@ -123,6 +117,6 @@ impl<'a> Picker<'a> {
         let (smallest, largest) = span_of(&tables)?;
         let base = self.targets.base;
         let overlap = self.free_overlap(base, smallest, largest)?.tables().to_vec();
-        Some(choose(ChoiceKind::Merge, vec![(0, tables), (base, overlap)], base, 0, "asked for"))
+        Some(choose(ChoiceKind::Merge, vec![(0, tables), (base, overlap)], base, 0))
     }
 }

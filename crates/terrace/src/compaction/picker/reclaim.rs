@@ -21,7 +21,7 @@ impl<'a> Picker<'a> {
             }
             inputs.push((number, dead));
         }
-        let choice = choose(ChoiceKind::Drop, inputs, 0, 0, "nothing in it is visible");
+        let choice = choose(ChoiceKind::Drop, inputs, 0, 0);
         (!choice.inputs.is_empty()).then_some(choice)
     }
 
@@ -83,10 +83,10 @@ impl<'a> Picker<'a> {
         let table = &run.tables()[index];
         let meta = table.meta();
         if self.version.deeper_overlaps(level, &meta.smallest, &meta.largest) {
-            return self.down(level, run, index..index + 1, "the table is mostly garbage");
+            return self.down(level, run, index..index + 1);
         }
         let inputs = vec![(level, vec![Arc::clone(table)])];
-        Some(choose(ChoiceKind::Merge, inputs, level, 0, "the table is mostly garbage"))
+        Some(choose(ChoiceKind::Merge, inputs, level, 0))
     }
 
     /// Whether the choice for this table would not meet a running compaction.

@@ -3,7 +3,6 @@
 mod damage;
 mod eviction;
 mod round_trip;
-mod speed;
 
 use super::block::tests::{any_key, any_meta};
 use super::*;
