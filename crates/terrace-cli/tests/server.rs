@@ -54,7 +54,6 @@ fn databases_are_chosen_by_the_url_and_a_password_is_asked_for() {
 }
 
 #[test]
-#[ignore = "the stand-in engine takes no lock"]
 fn a_store_that_is_served_is_locked_for_others() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");

@@ -1,5 +1,4 @@
 //! What the system says about this process, for `INFO`. Nothing here is needed to work.
-#![allow(clippy::disallowed_methods)] // Reads /proc, which is no part of any store.
 
 /// Bytes of memory in use, resident; 0 if unknown.
 pub(crate) fn resident_bytes() -> u64 {

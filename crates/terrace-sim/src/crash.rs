@@ -113,7 +113,6 @@ impl Exploration {
     /// # Panics
     ///
     /// When the script fails without any crash: there is nothing to explore then.
-    #[allow(clippy::disallowed_methods, reason = "the threads are the explorer's, not the store's")]
     pub fn explore(&self, threads: usize) -> Report {
         let script = Script::new(self.seed, self.length);
         let log = self.reference_run(&script);

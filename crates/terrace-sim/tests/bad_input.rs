@@ -1,7 +1,5 @@
 //! Wrong arguments, wrong directories and foreign versions get an error that says so, and change nothing.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test that looks at real files")]
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;

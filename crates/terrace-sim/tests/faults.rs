@@ -4,12 +4,6 @@
 //!
 //! `TERRACE_FAULT_STRIDE=n` lets only every n-th call fail.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a test that runs its cases on two threads"
-)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;

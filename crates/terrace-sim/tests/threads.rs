@@ -3,8 +3,6 @@
 //!
 //! `TERRACE_THREADS_SECONDS=n` lets it run longer.
 
-#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test with real threads and files")]
-
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::thread::ScopedJoinHandle;

@@ -283,7 +283,7 @@ fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 /// Counts the keys one by one.
 pub(super) fn count(space: &Keyspace) -> Result<u64, Failure> {
     let mut count = 0;
-    for next in space.iter() {
+    for next in space {
         next?;
         count += 1;
     }

@@ -157,7 +157,7 @@ fn contents(db: &Db) -> Result<Contents, String> {
         let keyspace =
             db.find_keyspace(&name).ok_or_else(|| format!("keyspace {name} is listed but missing"))?;
         let mut entries = BTreeMap::new();
-        for entry in keyspace.iter() {
+        for entry in &keyspace {
             let (key, value) = entry.map_err(|error| format!("cannot scan {name}: {error}"))?;
             let id =
                 id_of(&value).ok_or_else(|| format!("the value of {} is damaged", key.escape_ascii()))?;

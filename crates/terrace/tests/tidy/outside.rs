@@ -1,6 +1,6 @@
 //! The engine touches files, clocks and threads in `io` only, so that the simulator sees everything.
 //!
-//! `clippy.toml` forbids the same by what a name means; this finds it by how it is written, without clippy.
+//! `crates/terrace/clippy.toml` forbids the same by what a name means; this finds it by how it is written, without clippy.
 //! Tests may do as they like.
 
 use super::paths;
