@@ -89,9 +89,6 @@ pub struct Config {
     pub seed: u64,
 }
 
-/// The engine's default memory budget, for the figures that compare with it.
-const ENGINE_MEMORY_BYTES: u64 = 256 << 20;
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -137,7 +134,7 @@ impl Config {
 
     /// The memory budget in force.
     pub(crate) fn budget_bytes(&self) -> u64 {
-        self.memory_bytes.unwrap_or(ENGINE_MEMORY_BYTES)
+        self.memory_bytes.unwrap_or(terrace::DEFAULT_MEMORY_BUDGET_BYTES)
     }
 
     /// Bytes of one key and its value.

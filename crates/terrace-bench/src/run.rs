@@ -34,8 +34,6 @@ pub(crate) struct Outcome {
     pub(crate) found: u64,
     /// Latency of each operation.
     pub(crate) latencies: Histogram<u64>,
-    /// Seconds at the end that were spent making sure that nothing happens any more.
-    pub(crate) idle_seconds: f64,
 }
 
 /// An open store and the directory that is removed after it.
@@ -102,7 +100,7 @@ impl Session {
         let before = self.db.stats().stalls;
         let (started, cpu_before) = (Instant::now(), resources::cpu_seconds());
         let outcome = workload::perform(self, workload).with_context(|| workload.name())?;
-        let seconds = (started.elapsed().as_secs_f64() - outcome.idle_seconds).max(1e-9);
+        let seconds = started.elapsed().as_secs_f64().max(1e-9);
         let cpu_seconds = resources::cpu_seconds() - cpu_before;
         let stats = self.db.stats();
         let (resident_bytes, resident_peak_bytes) = resources::resident_bytes();

@@ -31,6 +31,6 @@ fn fill(session: &Session, number_at: impl Fn(u64) -> u64 + Sync) -> Result<Outc
             session.db.put(key(number), &value)?;
             latency.tick();
         }
-        Ok(Outcome { operations, found: 0, latencies: latency.into_histogram(), idle_seconds: 0.0 })
+        Ok(Outcome { operations, found: 0, latencies: latency.into_histogram() })
     })
 }

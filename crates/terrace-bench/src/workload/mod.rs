@@ -54,7 +54,7 @@ fn on_threads(
             .collect();
         spawned.into_iter().map(|t| t.join().ok().context("a thread panicked").and_then(|r| r)).collect()
     });
-    let mut sum = Outcome { operations: 0, found: 0, latencies: latency::empty(), idle_seconds: 0.0 };
+    let mut sum = Outcome { operations: 0, found: 0, latencies: latency::empty() };
     for outcome in outcomes {
         let outcome = outcome?;
         sum.operations += outcome.operations;

@@ -85,7 +85,7 @@ pub(super) fn full_scan(session: &Session) -> Result<Outcome> {
         found += 1;
         latency.tick();
     }
-    Ok(Outcome { operations: found, found, latencies: latency.into_histogram(), idle_seconds: 0.0 })
+    Ok(Outcome { operations: found, found, latencies: latency.into_histogram() })
 }
 
 fn get_one(db: &Db, key: impl AsRef<[u8]>) -> Result<u64> {
@@ -109,6 +109,6 @@ fn gets(
             found += read(&session.db, random)?;
             latency.tick();
         }
-        Ok(Outcome { operations, found, latencies: latency.into_histogram(), idle_seconds: 0.0 })
+        Ok(Outcome { operations, found, latencies: latency.into_histogram() })
     })
 }

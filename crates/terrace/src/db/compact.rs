@@ -23,6 +23,8 @@ use crate::version::{Edit, Version};
 
 /// A compaction lets a flush go first for at most this long at a time.
 const YIELD: Duration = Duration::from_millis(20);
+/// How often `wait_idle` looks.
+const IDLE_POLL: Duration = Duration::from_millis(5);
 const YIELD_STEP: Duration = Duration::from_millis(1);
 /// A part of a compaction has at least this much to read, or it is not worth a thread.
 const MIN_PART_BYTES: u64 = 16 << 20;
@@ -242,6 +244,28 @@ impl Core {
             waited += YIELD_STEP;
         }
         self.work.is_stopping()
+    }
+
+    /// Returns when no flush and no compaction is running or due.
+    pub(super) fn wait_idle(&self) -> Result<()> {
+        loop {
+            self.check_open()?;
+            self.poison.check()?;
+            self.work.retryable_error()?;
+            if self.env.spawn.is_none() {
+                return self.work_inline();
+            }
+            if self.current.load().sealed.is_empty() && self.compaction_is_idle() {
+                return Ok(());
+            }
+            self.env.clock.sleep(IDLE_POLL);
+        }
+    }
+
+    fn compaction_is_idle(&self) -> bool {
+        let state = self.compactions.state.lock();
+        let due = || self.options.background_compaction && self.with_situation(&[], pick).is_some();
+        state.busy.is_empty() && !due()
     }
 
     /// `compact_range` for a range of user keys of one keyspace.

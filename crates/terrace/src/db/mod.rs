@@ -156,6 +156,11 @@ impl Db {
         self.handle().core.compact_range(&[], None)
     }
 
+    /// Waits until the flushes and compactions that are due have ended. What is in the memtable stays there.
+    pub fn wait_idle(&self) -> Result<()> {
+        self.handle().core.wait_idle()
+    }
+
     /// Reads every table, past the cache, and checks every block, the order of the keys, the filters and the
     /// summaries. Takes time in proportion to the data; reads and writes go on meanwhile.
     pub fn verify(&self) -> Result<()> {
