@@ -83,6 +83,11 @@ impl RawRegion for MappedRegion {
         // The kernel counts pages dirtied through the mapping as the file's own.
         self.file.sync_data()
     }
+
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        // A synchronous `msync` is an fdatasync of the range: its pages, and the length if that has changed.
+        self.map.flush_range(range.start as usize, (range.end - range.start) as usize)
+    }
 }
 
 #[derive(Debug)]

@@ -36,6 +36,12 @@ pub trait RawRegion: Send + Sync + Debug {
 
     /// Makes everything stored so far durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Makes the length and what is stored in `range` durable. May do more, by default everything.
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        self.sync()
+    }
 }
 
 /// A log region and the front up to which it has been claimed.
@@ -71,6 +77,11 @@ impl Region {
     /// Touches pages ahead of the claims.
     pub(crate) fn prefault(&self, range: Range<u64>) {
         self.raw.prefault(range.start..range.end.min(self.raw.len()));
+    }
+
+    /// Makes the length and what is stored in `range` durable; cheap where the rest is dirty and large.
+    pub(crate) fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        self.raw.sync_range(range)
     }
 
     /// Makes everything stored so far durable.

@@ -216,4 +216,8 @@ impl RawRegion for Opened<dyn RawRegion> {
     fn sync(&self) -> io::Result<()> {
         Opened::sync(self, FaultOp::RegionSync, || self.inner.sync())
     }
+
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        Opened::sync(self, FaultOp::RegionSync, || self.inner.sync_range(range.clone()))
+    }
 }
