@@ -138,7 +138,7 @@ fn build(
         chunk_bytes: per_shard.next_power_of_two().clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end()),
         expected_bytes: write_buffer,
     };
-    let pool = ChunkPool::new(write_buffer);
+    let pool = ChunkPool::new(write_buffer / 2);
     let (active, writers) = Memtable::new(&pool, &memtable_options);
     let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
     let current = SuperVersion {

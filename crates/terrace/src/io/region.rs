@@ -34,6 +34,10 @@ pub trait RawRegion: Send + Sync + Debug {
     /// Touches the pages of `range` so that later stores do not fault. A hint.
     fn prefault(&self, range: Range<u64>);
 
+    /// Lets go of the memory that the region takes, because it will not be written for a while. Changes no
+    /// content. A hint.
+    fn release(&self) {}
+
     /// Makes everything stored so far durable.
     fn sync(&self) -> io::Result<()>;
 
@@ -77,6 +81,11 @@ impl Region {
     /// Touches pages ahead of the claims.
     pub(crate) fn prefault(&self, range: Range<u64>) {
         self.raw.prefault(range.start..range.end.min(self.raw.len()));
+    }
+
+    /// Lets go of the memory that the region takes.
+    pub(crate) fn release(&self) {
+        self.raw.release();
     }
 
     /// Makes the length and what is stored in `range` durable; cheap where the rest is dirty and large.

@@ -146,6 +146,11 @@ impl Segment {
         (goal > done && (goal - done >= ahead_bytes / 2 || goal == self.region.len())).then_some(done..goal)
     }
 
+    /// Lets go of the memory behind the mapping, once nothing is appended any more.
+    pub(super) fn release(&self) {
+        self.region.release();
+    }
+
     /// Whether the claims have used up half of what was populated last.
     pub(crate) fn wants_prefault(&self) -> bool {
         let mark = self.prefault_mark.load(Ordering::Relaxed);

@@ -217,6 +217,10 @@ impl RawRegion for Opened<dyn RawRegion> {
         Opened::sync(self, FaultOp::RegionSync, || self.inner.sync())
     }
 
+    fn release(&self) {
+        self.inner.release();
+    }
+
     fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
         Opened::sync(self, FaultOp::RegionSync, || self.inner.sync_range(range.clone()))
     }
