@@ -35,8 +35,10 @@ const BASE_LEVEL_BUFFERS: u64 = 8;
 #[derive(Default)]
 struct State {
     busy: Vec<Locks>,
-    /// Manual compactions that want the tree for themselves.
+    /// Manual compactions that want the tree for themselves, the one that has it included.
     manual: usize,
+    /// One of them has it.
+    taken: bool,
 }
 
 /// What is being compacted.
@@ -57,23 +59,27 @@ impl Compactions {
         self.changed.notify_all();
     }
 
-    /// Keeps background compactions from starting and waits for the running ones.
+    /// Keeps other compactions from starting, and waits for the running ones, in the background and by hand.
     fn pause(&self) -> Paused<'_> {
         let mut state = self.state.lock();
         state.manual += 1;
-        while !state.busy.is_empty() {
+        while state.taken || !state.busy.is_empty() {
             self.changed.wait(&mut state);
         }
+        state.taken = true;
         Paused(self)
     }
 }
 
-/// Lets background compactions start again when dropped.
+/// Lets other compactions start again when dropped.
 struct Paused<'a>(&'a Compactions);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().manual -= 1;
+        let mut state = self.0.state.lock();
+        state.manual -= 1;
+        state.taken = false;
+        self.0.changed.notify_all();
     }
 }
 
