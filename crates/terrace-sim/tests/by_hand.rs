@@ -55,3 +55,32 @@ fn compactions_by_hand_take_turns() {
     assert_eq!(db.get("key007").unwrap().as_deref(), Some(&b"2"[..]));
     db.close().unwrap();
 }
+
+/// A compaction by hand began again from level 0 whenever a flush had put something there, so beside steady
+/// writes it never ended, and kept all other compactions waiting.
+#[test]
+fn a_compaction_by_hand_ends_although_writes_go_on() {
+    const ENOUGH: u64 = 60;
+    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
+    let db = fs.options().open(dir.path()).unwrap();
+    fill(&db, 1);
+    fill(&db, 2);
+    let writer = Mutex::new(Some(db.clone()));
+    let (busy, flushes) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
+    let counted = Arc::clone(&flushes);
+    // Each table of the compaction meets a flush.
+    fs.set(move |op, path| {
+        let flush = op == "create" && is_table(path) && !busy.swap(true, Ordering::Relaxed);
+        if flush && counted.fetch_add(1, Ordering::Relaxed) < ENOUGH {
+            let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            fill(writer.as_ref().unwrap(), 3);
+            busy.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    });
+    db.compact_all().unwrap();
+    fs.set(|_, _| Ok(()));
+    assert!(flushes.load(Ordering::Relaxed) < ENOUGH, "the compaction ends while there are still flushes");
+    assert_eq!(db.get("key007").unwrap().as_deref(), Some(&b"3"[..]));
+    db.close().unwrap();
+}

@@ -15,7 +15,7 @@ mod reclaim;
 mod targets;
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::base::{FileId, Seqno};
@@ -142,17 +142,17 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .or_else(|| picker.garbage())
 }
 
-/// A choice that compacts every table that overlaps `smallest..=largest` of the shallowest level that has any
-/// into the next; `None` when all of them are in one level, or when a running compaction is in the way.
-/// Called again after each step, it settles a range by hand.
+/// A choice that compacts every table that overlaps the range, of the shallowest level from `from` on that has
+/// any, into the next; `None` when all of them are in one level, or when a running compaction is in the way.
+/// Called again after each step, with its output level, it settles a range by hand.
 pub(crate) fn pick_range(
     version: &Version,
     options: &PickerOptions,
     at: &Situation<'_>,
-    smallest: &[u8],
-    largest: &[u8],
+    from: usize,
+    range: RangeInclusive<&[u8]>,
 ) -> Option<Choice> {
-    Picker::new(version, options, at).step_down(smallest, largest)
+    Picker::new(version, options, at).step_down(from, range.start(), range.end())
 }
 
 /// One call of `pick`.

@@ -311,10 +311,14 @@ impl Core {
             }
         };
         let mut outcome = Ok(());
+        // Downwards only: what flushes bring meanwhile is for the next time, or beside writers this never ended.
+        let mut from = 0;
         while outcome.is_ok() {
-            let choice =
-                self.with_situation(&[], |version, options, at| pick_range(version, options, at, low, high));
+            let choice = self.with_situation(&[], |version, options, at| {
+                pick_range(version, options, at, from, low..=high)
+            });
             let Some(choice) = choice else { break };
+            from = choice.output_level;
             outcome = self.check_open().and_then(|()| self.carry_out(choice));
         }
         drop(paused);
