@@ -84,3 +84,26 @@ fn a_compaction_by_hand_ends_although_writes_go_on() {
     assert_eq!(db.get("key007").unwrap().as_deref(), Some(&b"3"[..]));
     db.close().unwrap();
 }
+
+/// Small flushes over a large base level: the picker put the merge off until there would be three times
+/// `l0_runs` runs, and writers stopped at `l0_limit` runs before that. Nothing was ever picked, and every write
+/// waited for ever.
+#[test]
+fn a_low_limit_of_level_zero_never_stops_writers_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().memory_budget(4 << 20).shards(2).l0_runs(4).l0_limit(5);
+    let db = options.open(dir.path()).unwrap();
+    for n in 0..2000 {
+        db.put(format!("key{n:04}"), noise(n)).unwrap();
+    }
+    db.compact_all().unwrap();
+    within(30, "a write into a store with a full level 0", move || {
+        for run in 0..12u64 {
+            for n in 0..(12 - run) {
+                db.put(format!("key{:04}", n * 160), noise(n)).unwrap();
+            }
+            db.flush().unwrap();
+        }
+        db.close().unwrap();
+    });
+}

@@ -29,6 +29,9 @@ pub(crate) use targets::{Targets, pending_compaction_bytes};
 pub(crate) struct PickerOptions {
     /// Runs in level 0 that start a compaction. More means less rewriting and slower reads.
     pub(crate) l0_runs: usize,
+    /// With so many, their merge into a large base level is put off no longer. Must be below the number at
+    /// which writers stop, or nothing would ever be picked again.
+    pub(crate) l0_patience_runs: usize,
     /// How many times larger each level is than the one above it.
     pub(crate) level_ratio: u64,
     /// The base level grows to this size before a level is put above it.
@@ -49,6 +52,7 @@ impl Default for PickerOptions {
     fn default() -> Self {
         Self {
             l0_runs: 4,
+            l0_patience_runs: 12,
             level_ratio: 10,
             base_level_bytes: 512 << 20,
             soft_percent: 85,

@@ -32,6 +32,9 @@ const MIN_PART_BYTES: u64 = 16 << 20;
 /// larger than what comes down.
 const BASE_LEVEL_BUFFERS: u64 = 8;
 
+/// A merge of level 0 into a base level that is large beside it is put off up to this many times `l0_runs`.
+const L0_PATIENCE: usize = 3;
+
 #[derive(Default)]
 struct State {
     busy: Vec<Locks>,
@@ -127,6 +130,8 @@ impl Core {
     pub(super) fn picker_options(&self) -> PickerOptions {
         PickerOptions {
             l0_runs: self.options.l0_runs,
+            // Where writers begin to be delayed, at the latest.
+            l0_patience_runs: (self.options.l0_limit * 3 / 5).min(L0_PATIENCE * self.options.l0_runs),
             level_ratio: u64::from(self.options.level_ratio),
             base_level_bytes: self.options.effective_write_buffer() * BASE_LEVEL_BUFFERS,
             target_table_bytes: self.options.table_bytes,
