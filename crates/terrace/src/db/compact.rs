@@ -63,7 +63,7 @@ impl Compactions {
     }
 
     /// Keeps other compactions from starting, and waits for the running ones, in the background and by hand.
-    fn pause(&self) -> Paused<'_> {
+    pub(super) fn pause(&self) -> Paused<'_> {
         let mut state = self.state.lock();
         state.manual += 1;
         while state.taken || !state.busy.is_empty() {
@@ -75,7 +75,7 @@ impl Compactions {
 }
 
 /// Lets other compactions start again when dropped.
-struct Paused<'a>(&'a Compactions);
+pub(super) struct Paused<'a>(&'a Compactions);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {

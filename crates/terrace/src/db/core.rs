@@ -107,6 +107,12 @@ impl Core {
         if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// `Error::Closed` once the directory was let go. Whoever is about to write into it asks while holding
+    /// `flushing`, `manifest` or `ready`, which the closing holds to let go; it itself writes after `closed`.
+    pub(super) fn check_held(&self) -> Result<()> {
+        if self.lock.lock().is_some() { Ok(()) } else { Err(Error::Closed) }
+    }
+
     /// A number for a new file.
     pub(super) fn new_file_id(&self) -> FileId {
         FileId(self.next_file_id.fetch_add(1, Ordering::Relaxed))

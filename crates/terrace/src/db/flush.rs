@@ -23,6 +23,7 @@ impl Core {
     /// Flushes the oldest sealed memtable; `false` if there is none.
     pub(super) fn flush_oldest(&self) -> Result<bool> {
         let _one_at_a_time = self.work.flushing.lock();
+        self.check_held()?;
         let Some(sealed) = self.current.load().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
         let tables = self.write_memtable(&sealed)?;
@@ -96,6 +97,7 @@ impl Core {
     /// Makes an edit durable and installs what it leads to, together with the removal of a flushed memtable.
     pub(super) fn commit_edit(&self, mut edit: Edit, flushed: Option<&Sealed>) -> Result<()> {
         let mut manifest = self.manifest.lock();
+        self.check_held()?;
         self.poison.check()?;
         edit.next_file_id = Some(self.next_file_id.load(Ordering::Relaxed));
         edit.clock_ms = Some(self.clock.now_ms());

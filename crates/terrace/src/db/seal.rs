@@ -21,6 +21,7 @@ impl Core {
     }
 
     fn prepare_locked(&self, ready: &mut Option<Ready>, body_bytes: usize) -> Result<()> {
+        self.check_held()?;
         if let Some(wal) = &self.wal {
             wal.prepare(record_bytes(body_bytes))?;
         }

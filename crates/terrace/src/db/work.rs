@@ -238,6 +238,8 @@ impl Core {
         }
         self.writers_barrier();
         let panics = self.work.stop();
+        // A compaction by hand runs in a thread of the application's; it gives up at its next yield point.
+        drop(self.compactions.pause());
         let outcome = if panics > 0 {
             let detail = std::io::Error::other(format!("{panics} background thread(s) panicked"));
             Err(Error::io("close", &self.dir, detail))
@@ -246,11 +248,21 @@ impl Core {
             let flushed = self.poison.check().and_then(|()| self.flush_all());
             flushed.and_then(|()| self.commit_edit(Edit::default(), None))
         };
+        let outcome = self.let_go(outcome);
+        self.syncer.abandon(&outcome.clone().and(Err(Error::Closed)));
+        outcome
+    }
+
+    /// Releases the directory. Holds whatever a thread holds that writes into it: those that come later find
+    /// that it is no longer ours (`check_held`).
+    fn let_go(&self, outcome: Result<()>) -> Result<()> {
+        let _flushing = self.work.flushing.lock();
+        let _manifest = self.manifest.lock();
+        let _ready = self.ready.lock();
         let outcome = match (&outcome, &self.wal) {
             (Ok(()), Some(wal)) => wal.remove_all(),
             _ => outcome,
         };
-        self.syncer.abandon(&outcome.clone().and(Err(Error::Closed)));
         *self.lock.lock() = None;
         outcome
     }

@@ -1,0 +1,92 @@
+//! Closing, and ending otherwise: beside operations in other threads, from inside callbacks, after failures.
+
+mod hooks;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use hooks::{Gate, HookFs, is_table, within};
+use terrace::{Db, Durability, Env, Error, Join, Options, Spawn, WriteOptions};
+
+/// `close` let go of the directory while a compaction by hand was still running in another thread. Whoever
+/// opened the store next shared it with that thread, which went on to write tables, to append to the manifest
+/// and to delete the tables that it had compacted.
+#[test]
+fn closing_waits_for_a_compaction_by_hand() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
+    let db = fs.options().open(dir.path()).unwrap();
+    for round in 0..2 {
+        for n in 0..100 {
+            db.put(format!("key{n:03}"), format!("{round}")).unwrap();
+        }
+        db.flush().unwrap();
+    }
+    let (gate, first) = (Gate::new(), AtomicBool::new(true));
+    let held = Arc::clone(&gate);
+    fs.set(move |op, path| {
+        if op == "create" && is_table(path) && first.swap(false, Ordering::Relaxed) {
+            held.pass();
+        }
+        Ok(())
+    });
+    let compactor = db.clone();
+    let compaction = thread::spawn(move || compactor.compact_all());
+    gate.await_arrival();
+    let closer = db.clone();
+    let close = thread::spawn(move || closer.close());
+    thread::sleep(Duration::from_millis(300));
+    let too_early = close.is_finished();
+    gate.open();
+    close.join().unwrap().unwrap();
+    let outcome = compaction.join().unwrap();
+    assert!(!too_early, "the directory is let go while a thread still writes into it");
+    assert!(matches!(outcome, Ok(()) | Err(Error::Closed)), "{outcome:?}");
+    let db = Db::open(dir.path()).unwrap();
+    assert_eq!(db.iter().filter(|entry| entry.as_ref().unwrap().1 == *b"1").count(), 100);
+    db.close().unwrap();
+}
+
+/// Threads that can be started only so often.
+struct FewThreads {
+    inner: Arc<dyn Spawn>,
+    left: AtomicI64,
+}
+
+impl fmt::Debug for FewThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FewThreads").finish_non_exhaustive()
+    }
+}
+
+impl Spawn for FewThreads {
+    fn spawn(&self, name: &str, body: Box<dyn FnOnce() + Send>) -> io::Result<Box<dyn Join>> {
+        if self.left.fetch_sub(1, Ordering::Relaxed) <= 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.inner.spawn(name, body)
+    }
+
+    fn run_all<'a>(&self, tasks: Vec<Box<dyn FnOnce() + Send + 'a>>) {
+        self.inner.run_all(tasks);
+    }
+
+    fn cores(&self) -> usize {
+        self.inner.cores()
+    }
+}
+
+static SHARED: Mutex<Option<Db>> = Mutex::new(None);
+
+fn reopen(path: &Path) -> Db {
+    loop {
+        match Db::open(path) {
+            Err(Error::Locked { .. }) => thread::sleep(Duration::from_millis(10)),
+            outcome => return outcome.unwrap(),
+        }
+    }
+}
