@@ -51,6 +51,23 @@ fn closing_waits_for_a_compaction_by_hand() {
     db.close().unwrap();
 }
 
+/// The flush thread died of a panic and nobody noticed: memory filled, and from then on every write waited
+/// for a flush that could not come.
+#[test]
+fn writers_hear_of_a_background_thread_that_died() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
+    let db = fs.options().open(dir.path()).unwrap();
+    fs.set(|op, path| {
+        assert!(op != "create" || !is_table(path), "planted");
+        Ok(())
+    });
+    let error = within(30, "a write", move || {
+        (0u32..).find_map(|n| db.put(n.to_be_bytes(), vec![1; 1000]).err()).unwrap()
+    });
+    assert!(matches!(error, Error::Poisoned { .. }), "{error}");
+    assert!(error.to_string().contains("terrace-flush"), "{error}");
+}
+
 /// Threads that can be started only so often.
 struct FewThreads {
     inner: Arc<dyn Spawn>,

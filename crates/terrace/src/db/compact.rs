@@ -57,11 +57,6 @@ impl Compactions {
         self.state.lock().busy.len()
     }
 
-    fn finish(&self, locks: &Locks) {
-        self.state.lock().busy.retain(|held| held != locks);
-        self.changed.notify_all();
-    }
-
     /// Keeps other compactions from starting, and waits for the running ones, in the background and by hand.
     pub(super) fn pause(&self) -> Paused<'_> {
         let mut state = self.state.lock();
@@ -71,6 +66,19 @@ impl Compactions {
         }
         state.taken = true;
         Paused(self)
+    }
+}
+
+/// Unmarks a choice when dropped, after a panic too.
+struct Busy<'a> {
+    compactions: &'a Compactions,
+    locks: Locks,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.compactions.state.lock().busy.retain(|held| *held != self.locks);
+        self.compactions.changed.notify_all();
     }
 }
 
@@ -92,9 +100,9 @@ impl Core {
         self.poison.check()?;
         let Some(choice) = self.pick_next() else { return Ok(false) };
         self.work.compacting(); // There may be more to do beside it.
-        let locks = choice.locks.clone();
+        let busy = Busy { compactions: &self.compactions, locks: choice.locks.clone() };
         let outcome = self.carry_out(choice);
-        self.compactions.finish(&locks);
+        drop(busy);
         self.work.compacting();
         outcome.map(|()| true)
     }

@@ -127,14 +127,30 @@ impl Work {
     }
 }
 
+/// The core as a background thread has it: a panic poisons the store, or writers would wait for ever for what
+/// that thread no longer does.
+struct Watched {
+    core: Arc<Core>,
+    name: String,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let detail = std::io::Error::other(format!("the thread {} panicked", self.name));
+            self.core.poison.set(Error::io("go on with", &self.core.dir, detail));
+        }
+    }
+}
+
 impl Core {
     /// Starts the background threads, unless the store runs inline.
     pub(super) fn start_threads(self: &Arc<Self>) -> Result<()> {
         let Some(spawn) = self.env.spawn.clone() else { return Ok(()) };
         let start = |name: &str, body: fn(&Core)| -> Result<()> {
-            let core = Arc::clone(self);
-            let thread =
-                spawn.spawn(name, Box::new(move || body(&core))).at("start a thread for", &self.dir)?;
+            let watched = Watched { core: Arc::clone(self), name: name.to_string() };
+            let run = move || body(&watched.core);
+            let thread = spawn.spawn(name, Box::new(run)).at("start a thread for", &self.dir)?;
             self.work.threads.lock().push(thread);
             Ok(())
         };
