@@ -97,6 +97,19 @@ impl Spawn for FewThreads {
     }
 }
 
+/// An opening that could not start its third thread failed, but the first two went on for ever and kept the
+/// store locked.
+#[test]
+fn an_opening_that_fails_late_lets_go_of_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut env = Env::default();
+    let inner = env.spawn.take().unwrap();
+    env.spawn = Some(Arc::new(FewThreads { inner, left: AtomicI64::new(2) }));
+    let refused = Options::new().env(env).open(dir.path()).unwrap_err();
+    assert!(matches!(refused, Error::Io { .. }), "{refused}");
+    Db::open(dir.path()).unwrap().close().unwrap();
+}
+
 static SHARED: Mutex<Option<Db>> = Mutex::new(None);
 
 fn reopen(path: &Path) -> Db {

@@ -46,7 +46,11 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     recover_log(&mut core)?;
     let core = Arc::new(core);
     core.update_pressure();
-    core.start_threads()?;
+    if let Err(error) = core.start_threads() {
+        // Those that did start hold the core, and with it the lock.
+        let _ = core.shut_down();
+        return Err(error);
+    }
     core.work.flushed();
     Ok(core)
 }
