@@ -110,6 +110,38 @@ fn an_opening_that_fails_late_lets_go_of_the_directory() {
     Db::open(dir.path()).unwrap().close().unwrap();
 }
 
+/// A callback wrote to another store while the thread that ran it, a writer with `Sync`, still had its buffer
+/// for the encoded record in use: a panic.
+#[test]
+fn a_callback_may_write_to_another_store() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
+    let other = Db::open(dir.path().join("other")).unwrap();
+    let db = fs.options().open(dir.path().join("store")).unwrap();
+    let gate = Gate::new();
+    let held = Arc::clone(&gate);
+    let first = AtomicBool::new(true);
+    fs.set(move |op, path| {
+        let log = path.extension().is_some_and(|extension| extension == "wal" || extension == "spare");
+        if op == "sync" && log && first.swap(false, Ordering::Relaxed) {
+            held.pass();
+        }
+        Ok(())
+    });
+    let writer = db.clone();
+    let write = thread::spawn(move || {
+        writer.put_with("key", "value", WriteOptions::new().durability(Durability::Sync))
+    });
+    gate.await_arrival();
+    let (sender, receiver) = mpsc::channel();
+    let target = other.clone();
+    db.when_durable(1, move |outcome| sender.send(outcome.and_then(|()| target.put("told", "yes"))).unwrap());
+    gate.open();
+    write.join().expect("the writer lives").unwrap();
+    receiver.recv_timeout(Duration::from_secs(20)).expect("the callback is called").unwrap();
+    assert!(other.contains("told").unwrap());
+    db.close().unwrap();
+}
+
 static SHARED: Mutex<Option<Db>> = Mutex::new(None);
 
 fn reopen(path: &Path) -> Db {

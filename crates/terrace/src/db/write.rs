@@ -44,17 +44,19 @@ pub(super) struct Commit<'a> {
 impl Core {
     /// Writes one entry.
     pub(super) fn write_one(&self, entry: EntryRef<'_>, durability: Durability) -> Result<Seqno> {
-        BODY.with_borrow_mut(|body| {
+        let seqno = BODY.with_borrow_mut(|body| {
             body.clear();
             entry.encode(body);
             let hash = self.hash(entry.key);
-            let seqno = self.apply_one(hash, entry, body)?;
+            let applied = self.apply_one(hash, entry, body);
             if body.capacity() > KEPT_BODY_BYTES {
                 *body = Vec::new();
             }
-            self.after_write(seqno, durability)?;
-            Ok(seqno)
-        })
+            applied
+        })?;
+        // The buffer is free again: this may run callbacks, and they may write.
+        self.after_write(seqno, durability)?;
+        Ok(seqno)
     }
 
     fn apply_one(&self, hash: u64, entry: EntryRef<'_>, body: &[u8]) -> Result<Seqno> {
