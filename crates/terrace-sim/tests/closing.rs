@@ -144,6 +144,25 @@ fn a_callback_may_write_to_another_store() {
 
 static SHARED: Mutex<Option<Db>> = Mutex::new(None);
 
+/// In a store without a log, callbacks ran inside the flush, under the lock that lets one flush run at a time:
+/// a callback that wrote and flushed waited for itself.
+#[test]
+fn a_callback_may_flush() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Options::new().durability(Durability::Memory).open(dir.path()).unwrap();
+    *SHARED.lock().unwrap() = Some(db.clone());
+    let mut batch = db.batch();
+    batch.put("key", "value");
+    let seqno = batch.commit().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    db.when_durable(seqno, move |_| {
+        let db = SHARED.lock().unwrap().take().unwrap();
+        sender.send(db.put("more", "value").and_then(|()| db.flush())).unwrap();
+    });
+    receiver.recv_timeout(Duration::from_secs(20)).expect("the callback ends").unwrap();
+    within(20, "the close", move || db.close()).unwrap();
+}
+
 fn reopen(path: &Path) -> Db {
     loop {
         match Db::open(path) {

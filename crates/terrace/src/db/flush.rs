@@ -22,7 +22,7 @@ const MIN_PART_BYTES: u64 = 8 << 20;
 impl Core {
     /// Flushes the oldest sealed memtable; `false` if there is none.
     pub(super) fn flush_oldest(&self) -> Result<bool> {
-        let _one_at_a_time = self.work.flushing.lock();
+        let one_at_a_time = self.work.flushing.lock();
         self.check_held()?;
         let Some(sealed) = self.current.load().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
@@ -35,12 +35,12 @@ impl Core {
         self.commit_edit(edit, Some(&sealed))?;
         self.counters.flushed(user_bytes, written);
         self.stall.flushed(sealed.bytes, &*self.env.clock);
-        self.syncer.advance(sealed.last_seqno);
-        if let Some(wal) = &self.wal {
-            wal.retire(sealed.last_seqno)?;
-        }
+        let retired = self.wal.as_ref().map_or(Ok(()), |wal| wal.retire(sealed.last_seqno));
         self.work.flushed();
-        Ok(true)
+        drop(one_at_a_time);
+        // Runs callbacks, so under no lock: they may flush.
+        self.syncer.advance(sealed.last_seqno);
+        retired.map(|()| true)
     }
 
     /// Writes a sealed memtable as one run, in parallel key ranges.
