@@ -163,6 +163,34 @@ fn a_callback_may_flush() {
     within(20, "the close", move || db.close()).unwrap();
 }
 
+/// A callback that held the last handle closed the store from one of the store's own threads, which then
+/// waited for itself to end.
+#[test]
+fn the_last_handle_may_go_in_a_callback() {
+    let dir = tempfile::tempdir().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    let path = dir.path().to_path_buf();
+    within(20, "letting go of the last handle", move || {
+        let db = Db::open(path).unwrap();
+        let mut batch = db.batch();
+        batch.put("key", "value");
+        let seqno = batch.commit().unwrap();
+        let last = db.clone();
+        db.when_durable(seqno, move |outcome| {
+            // Long enough for the other handle to go first.
+            thread::sleep(Duration::from_millis(200));
+            drop(last);
+            sender.send(outcome).unwrap();
+        });
+    });
+    receiver.recv_timeout(Duration::from_secs(20)).expect("the callback ends").unwrap();
+    let reopened = within(20, "reopening", {
+        let path = dir.path().to_path_buf();
+        move || reopen(&path)
+    });
+    assert!(reopened.contains("key").unwrap());
+}
+
 fn reopen(path: &Path) -> Db {
     loop {
         match Db::open(path) {

@@ -8,6 +8,7 @@
 //! Each is a loop over one step that an inline store (no threads) runs on its own. A step that fails on a full
 //! disk is tried again; one that poisons the store ends the thread's work but not its waiting.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -112,12 +113,17 @@ impl Work {
         self.last_error.lock().as_ref().map(ToString::to_string)
     }
 
-    /// Ends all threads and waits for them; the number that panicked.
-    pub(super) fn stop(&self) -> u64 {
+    /// Tells all threads to end.
+    fn ask_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for signal in [&self.flush, &self.compact, &self.prepare, &self.sync] {
             signal.raise();
         }
+    }
+
+    /// Ends all threads and waits for them; the number that panicked.
+    pub(super) fn stop(&self) -> u64 {
+        self.ask_to_stop();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             if !thread.join() {
                 self.panics.fetch_add(1, Ordering::Relaxed);
@@ -125,6 +131,11 @@ impl Work {
         }
         self.panics.load(Ordering::Relaxed)
     }
+}
+
+thread_local! {
+    /// The address of the core whose background thread this is; 0 in every other thread.
+    static OWNER: Cell<usize> = const { Cell::new(0) };
 }
 
 /// The core as a background thread has it: a panic poisons the store, or writers would wait for ever for what
@@ -149,7 +160,10 @@ impl Core {
         let Some(spawn) = self.env.spawn.clone() else { return Ok(()) };
         let start = |name: &str, body: fn(&Core)| -> Result<()> {
             let watched = Watched { core: Arc::clone(self), name: name.to_string() };
-            let run = move || body(&watched.core);
+            let run = move || {
+                OWNER.set(Arc::as_ptr(&watched.core).addr());
+                body(&watched.core);
+            };
             let thread = spawn.spawn(name, Box::new(run)).at("start a thread for", &self.dir)?;
             self.work.threads.lock().push(thread);
             Ok(())
@@ -245,6 +259,23 @@ impl Core {
             self.counters.synced();
             Ok(reached)
         })
+    }
+
+    /// Closes after the last handle has gone. That may have been in a callback, and so in a thread of ours, which
+    /// cannot wait for its own end: another thread does it then.
+    pub(super) fn close_unattended(self: &Arc<Self>) {
+        // Whoever wants to know of a failure calls `close`; without it, the log has everything.
+        if OWNER.get() != Arc::as_ptr(self).addr() {
+            let _ = self.shut_down();
+            return;
+        }
+        let core = Arc::clone(self);
+        let body = Box::new(move || drop(core.shut_down()));
+        if self.env.spawn.as_ref().is_none_or(|spawn| spawn.spawn("terrace-close", body).is_err()) {
+            // The directory is free when the last of the threads has let go of the core.
+            self.closed.store(true, Ordering::Release);
+            self.work.ask_to_stop();
+        }
     }
 
     /// Stops everything, flushes, lets go of the directory. The second call does nothing.
