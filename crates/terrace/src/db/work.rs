@@ -246,12 +246,12 @@ impl Core {
 
     /// Returns once everything up to `seqno` survives a power loss.
     pub(super) fn sync_to(&self, seqno: Seqno) -> Result<()> {
-        let Some(wal) = &self.wal else { return self.flush_all() };
         if let Err(error) = self.poison.check() {
             // Nobody will sync any more, so nobody is to wait for it.
-            self.syncer.abandon(&Err(error.clone()));
+            self.syncer.abandon(&error);
             return Err(error);
         }
+        let Some(wal) = &self.wal else { return self.flush_all() };
         self.syncer.wait(seqno, &|| {
             let reached = self.last_seqno();
             self.writers_barrier();
@@ -296,7 +296,7 @@ impl Core {
             flushed.and_then(|()| self.commit_edit(Edit::default(), None))
         };
         let outcome = self.let_go(outcome);
-        self.syncer.abandon(&outcome.clone().and(Err(Error::Closed)));
+        self.syncer.close(&outcome.as_ref().err().cloned().unwrap_or(Error::Closed));
         outcome
     }
 
