@@ -255,6 +255,9 @@ impl Core {
         self.syncer.wait(seqno, &|| {
             let reached = self.last_seqno();
             self.writers_barrier();
+            // A writer that failed to log its number has set the poison under its shard's lock. Nothing may
+            // declare such a number durable: the next opening would miss it, and take the log for damaged.
+            self.poison.check()?;
             wal.sync(reached).map_err(|error| self.poison.set(error))?;
             self.counters.synced();
             Ok(reached)

@@ -153,6 +153,8 @@ impl Core {
         match &mut shard.log {
             None => Ok(true),
             Some((lane, segment)) => {
+                // Under the lock too: a lane is not to be used again once an append has failed.
+                self.poison.check()?;
                 let reserved = lane.reserve(segment, body_bytes).map_err(|error| match error {
                     Error::Io { .. } => self.poison.set(error),
                     refused => refused,
