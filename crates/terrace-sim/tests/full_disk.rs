@@ -23,6 +23,47 @@ fn options(fs: &FaultFs) -> Options {
     Options::new().memory_budget(4 << 20).background_compaction(false).env(env)
 }
 
+/// When the disk was too full for the manifest's edit, the tables that it would have named stayed behind. The
+/// work was tried again and again, and each time left as much again on a disk that was full already.
+#[test]
+fn tables_of_an_edit_that_found_no_room_are_removed() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), FaultFs::new(os_fs(false)));
+    let db = options(&fs).open(dir.path()).unwrap();
+    for round in 0..2 {
+        db.put("key", format!("{round}")).unwrap();
+        db.flush().unwrap();
+    }
+    assert_eq!(tables(dir.path()), 2);
+    fs.add(FaultRule::new(FaultOp::Write, Fault::Enospc).on("MANIFEST").from_nth(1));
+    fs.add(FaultRule::new(FaultOp::Create, Fault::Enospc).on("MANIFEST").from_nth(1));
+    for _ in 0..3 {
+        assert!(matches!(db.compact_all(), Err(Error::Full { .. })));
+    }
+    assert_eq!(tables(dir.path()), 2, "compactions leave nothing behind");
+    db.put("key", "2").unwrap();
+    assert!(matches!(db.flush(), Err(Error::Full { .. })));
+    // The flush thread tries as well; give it the time to clean up.
+    thread::sleep(Duration::from_millis(100));
+    assert!(tables(dir.path()) <= 3, "at most the one that is being written now");
+    fs.clear();
+    db.compact_all().unwrap();
+    assert_eq!(db.get("key").unwrap().as_deref(), Some(&b"2"[..]));
+    db.close().unwrap();
+    assert_eq!(tables(dir.path()), 1);
+}
+
+/// A sync of the manifest that fails for want of space leaves in doubt what is on disk, as any failed sync
+/// does; it passed for a write that certainly had not happened, and writers went on.
+#[test]
+fn a_manifest_that_cannot_be_synced_for_want_of_space_poisons() {
+    let (dir, fs) = (tempfile::tempdir().unwrap(), FaultFs::new(os_fs(false)));
+    let db = options(&fs).open(dir.path()).unwrap();
+    fs.add(FaultRule::new(FaultOp::Sync, Fault::Enospc).on("MANIFEST"));
+    assert!(matches!(db.keyspace("new"), Err(Error::Full { .. })));
+    let refused = db.put("key", "value").unwrap_err();
+    assert!(matches!(refused, Error::Poisoned { .. }), "{refused}");
+}
+
 /// A writer took a number and failed to log it, while another one, with a later number, was about to sync. The
 /// sync declared everything durable up to the later number, the missing one included, and the next opening
 /// refused the store as damaged.

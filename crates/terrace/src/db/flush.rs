@@ -101,13 +101,20 @@ impl Core {
         self.poison.check()?;
         edit.next_file_id = Some(self.next_file_id.load(Ordering::Relaxed));
         edit.clock_ms = Some(self.clock.now_ms());
-        manifest.append(&edit).map_err(|error| match error {
-            Error::Full { .. } => error, // The manifest starts a new file next time; nothing is in doubt.
-            error => self.poison.set(error),
-        })?;
+        // First, because an edit that makes no version must not become durable: no opening would get past it.
         let base = Arc::clone(&self.current.load().version);
         let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
         let version = Arc::new(version);
+        manifest.append(&edit).map_err(|error| match error {
+            Error::Full { .. } if !manifest.is_poisoned() => {
+                // The edit is certainly not recorded, and so its new tables are nobody's.
+                let is_new = |placed: &&Placed| !edit.removed.iter().any(|(_, id)| *id == placed.meta.id);
+                let tables: Vec<_> = edit.added.iter().filter(is_new).map(|p| p.meta.clone()).collect();
+                discard(&*self.env.fs, &self.dir, &tables);
+                error
+            }
+            error => self.poison.set(error),
+        })?;
         self.install(|now| SuperVersion {
             active: Arc::clone(&now.active),
             sealed: match flushed {
