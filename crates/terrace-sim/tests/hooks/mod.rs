@@ -129,6 +129,7 @@ impl RawRegion for HookRegion {
 }
 
 /// A place where one thread waits until the test lets it pass.
+#[derive(Debug)]
 pub struct Gate {
     arrived: (mpsc::SyncSender<()>, Mutex<mpsc::Receiver<()>>),
     opened: (mpsc::SyncSender<()>, Mutex<mpsc::Receiver<()>>),

@@ -73,6 +73,8 @@ pub(super) struct Core {
     pub(super) snapshots: Arc<SnapshotList>,
     pub(super) cache: Arc<Cache>,
     pub(super) stall: Stall,
+    /// Held while the stall and the cache are told of the state.
+    pub(super) pressure: Mutex<()>,
     pub(super) syncer: Syncer,
     pub(super) poison: Poison,
     pub(super) compactions: Compactions,
@@ -147,6 +149,8 @@ impl Core {
 
     /// Tells back-pressure and the cache how full things are.
     pub(super) fn update_pressure(&self) {
+        // Looking and telling in one step: who looked first must not speak last.
+        let _in_order = self.pressure.lock();
         let state = self.current.load();
         let budget = self.options.memory_budget_bytes;
         let write_buffer = self.options.effective_write_buffer();

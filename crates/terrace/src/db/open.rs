@@ -168,6 +168,7 @@ fn build(
         snapshots: Arc::new(SnapshotList::default()),
         cache,
         stall: super::stall::Stall::default(),
+        pressure: Mutex::default(),
         syncer: Syncer::default(),
         poison: super::poison::Poison::default(),
         compactions: Compactions::default(),
