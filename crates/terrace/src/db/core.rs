@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) clock: StoreClock,
     pub(super) hash_seed: u64,
+    /// The size at which a memtable is sealed: the option, or more if an empty memtable comes near it.
+    pub(super) write_buffer_bytes: u64,
     /// The last sequence number given out.
     pub(super) seqno: CachePadded<AtomicU64>,
     pub(super) shards: Box<[CachePadded<Mutex<Shard>>]>,
@@ -153,7 +155,7 @@ impl Core {
         let _in_order = self.pressure.lock();
         let state = self.current.load();
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.options.effective_write_buffer();
+        let write_buffer = self.write_buffer_bytes;
         let background = self.options.background_compaction;
         let pending = if background { self.pending_compaction_bytes(&state.version) } else { 0 };
         let l0_runs = if background { state.version.levels()[0].runs().len() as u64 } else { 0 };
@@ -173,7 +175,7 @@ impl Core {
     /// pinned filters and indexes, and the buffers of background work do not take.
     fn cache_capacity(&self, state: &SuperVersion) -> u64 {
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.options.effective_write_buffer();
+        let write_buffer = self.write_buffer_bytes;
         let log = if self.wal.is_some() { write_buffer + write_buffer / 4 } else { 0 };
         let memtables = (2 * write_buffer).max(write_buffer + state.sealed_bytes());
         let taken = memtables + log + self.cache.pinned_bytes() + budget / 16;

@@ -30,7 +30,7 @@ use crate::version::{Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
 
 /// Smallest and largest arena chunk of a memtable shard.
-const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
+const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=256 << 10;
 const LANE_CHUNK_BYTES: u64 = 64 << 10;
 const PREFAULT_BYTES: u64 = 4 << 20;
 const SPARE_SEGMENTS: usize = 4;
@@ -145,6 +145,8 @@ fn build(
     let pool = ChunkPool::new(write_buffer);
     let (active, writers) = Memtable::new(&pool, &memtable_options);
     let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
+    // With many shards and a small buffer, first chunks and indexes alone would fill it.
+    let write_buffer_bytes = options.effective_write_buffer().max(2 * active.bytes() as u64);
     let current = SuperVersion {
         active,
         sealed: Vec::new(),
@@ -156,6 +158,7 @@ fn build(
         hash_seed: env.rng.next_u64(),
         seqno: CachePadded::new(AtomicU64::new(state.flushed_seqno)),
         shards: shards.collect(),
+        write_buffer_bytes,
         current: ArcSwap::from_pointee(current),
         next_file_id: Arc::new(AtomicU64::new(state.next_file_id.max(1))),
         keyspaces: Keyspaces::new(state.keyspaces.iter().map(|(id, name)| (*id, name.clone()))),
@@ -227,7 +230,7 @@ fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<(
     }
     core.seqno.fetch_max(first + u64::from(count) - 1, Ordering::AcqRel);
     let active = Arc::clone(&core.current.load().active);
-    if active.bytes() as u64 >= core.options.effective_write_buffer() {
+    if active.bytes() as u64 >= core.write_buffer_bytes {
         core.seal(&active, 0)?;
         while core.flush_oldest()? {}
     }

@@ -187,7 +187,7 @@ impl Core {
     #[inline]
     fn outgrown(&self, shard: &Shard) -> Option<Arc<Memtable>> {
         let active = shard.writer.memtable();
-        let full = active.bytes() as u64 >= self.options.effective_write_buffer();
+        let full = active.bytes() as u64 >= self.write_buffer_bytes;
         full.then(|| Arc::clone(active))
     }
 
