@@ -22,7 +22,8 @@ use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
 use crate::base::error::IoContext;
-use crate::base::{Error, FileId, KeyspaceId, Result, Seqno};
+use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::base::{EntryRef, Error, FileId, KeyspaceId, Result, Seqno};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
@@ -220,7 +221,10 @@ fn recover_log(core: &mut Core) -> Result<()> {
 fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
     let mut input = body;
     for seqno in first..first + u64::from(count) {
-        let Some(entry) = take_entry(&mut input) else {
+        let within = |entry: &EntryRef<'_>| {
+            entry.key.len() <= MAX_INTERNAL_KEY_BYTES && entry.value.len() <= MAX_VALUE_BYTES
+        };
+        let Some(entry) = take_entry(&mut input).filter(within) else {
             let detail = format!("the record of write {first} holds fewer than {count} well-formed entries");
             return Err(Error::corruption(&core.dir, 0, detail));
         };
@@ -271,4 +275,23 @@ fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
     }
     core.wal = Some(wal);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::EntryMeta;
+
+    /// A record in the log with a sound checksum and a key beyond the limit ran into an assertion of the
+    /// memtable: a store that panicked whenever it was opened.
+    #[test]
+    fn a_logged_entry_beyond_the_limits_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let core = open(dir.path(), Options::new().durability(Durability::Memory)).unwrap();
+        let mut body = Vec::new();
+        EntryRef { key: &[7; MAX_INTERNAL_KEY_BYTES + 1], meta: EntryMeta::PUT, value: b"" }
+            .encode(&mut body);
+        assert!(matches!(replay_record(&core, 1, 1, &body), Err(Error::Corruption { .. })));
+        core.shut_down().unwrap();
+    }
 }
