@@ -32,11 +32,16 @@ const MIN_PART_BYTES: u64 = 16 << 20;
 /// larger than what comes down.
 const BASE_LEVEL_BUFFERS: u64 = 8;
 
+/// A merge of level 0 into a base level that is large beside it is put off up to this many times `l0_runs`.
+const L0_PATIENCE: usize = 3;
+
 #[derive(Default)]
 struct State {
     busy: Vec<Locks>,
-    /// Manual compactions that want the tree for themselves.
+    /// Manual compactions that want the tree for themselves, the one that has it included.
     manual: usize,
+    /// One of them has it.
+    taken: bool,
 }
 
 /// What is being compacted.
@@ -52,28 +57,40 @@ impl Compactions {
         self.state.lock().busy.len()
     }
 
-    fn finish(&self, locks: &Locks) {
-        self.state.lock().busy.retain(|held| held != locks);
-        self.changed.notify_all();
-    }
-
-    /// Keeps background compactions from starting and waits for the running ones.
-    fn pause(&self) -> Paused<'_> {
+    /// Keeps other compactions from starting, and waits for the running ones, in the background and by hand.
+    pub(super) fn pause(&self) -> Paused<'_> {
         let mut state = self.state.lock();
         state.manual += 1;
-        while !state.busy.is_empty() {
+        while state.taken || !state.busy.is_empty() {
             self.changed.wait(&mut state);
         }
+        state.taken = true;
         Paused(self)
     }
 }
 
-/// Lets background compactions start again when dropped.
-struct Paused<'a>(&'a Compactions);
+/// Unmarks a choice when dropped, after a panic too.
+struct Busy<'a> {
+    compactions: &'a Compactions,
+    locks: Locks,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.compactions.state.lock().busy.retain(|held| *held != self.locks);
+        self.compactions.changed.notify_all();
+    }
+}
+
+/// Lets other compactions start again when dropped.
+pub(super) struct Paused<'a>(&'a Compactions);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().manual -= 1;
+        let mut state = self.0.state.lock();
+        state.manual -= 1;
+        state.taken = false;
+        self.0.changed.notify_all();
     }
 }
 
@@ -83,9 +100,9 @@ impl Core {
         self.poison.check()?;
         let Some(choice) = self.pick_next() else { return Ok(false) };
         self.work.compacting(); // There may be more to do beside it.
-        let locks = choice.locks.clone();
+        let busy = Busy { compactions: &self.compactions, locks: choice.locks.clone() };
         let outcome = self.carry_out(choice);
-        self.compactions.finish(&locks);
+        drop(busy);
         self.work.compacting();
         outcome.map(|()| true)
     }
@@ -121,6 +138,8 @@ impl Core {
     pub(super) fn picker_options(&self) -> PickerOptions {
         PickerOptions {
             l0_runs: self.options.l0_runs,
+            // Where writers begin to be delayed, at the latest.
+            l0_patience_runs: (self.options.l0_limit * 3 / 5).min(L0_PATIENCE * self.options.l0_runs),
             level_ratio: u64::from(self.options.level_ratio),
             base_level_bytes: self.options.effective_write_buffer() * BASE_LEVEL_BUFFERS,
             target_table_bytes: self.options.table_bytes,
@@ -305,10 +324,14 @@ impl Core {
             }
         };
         let mut outcome = Ok(());
+        // Downwards only: what flushes bring meanwhile is for the next time, or beside writers this never ended.
+        let mut from = 0;
         while outcome.is_ok() {
-            let choice =
-                self.with_situation(&[], |version, options, at| pick_range(version, options, at, low, high));
+            let choice = self.with_situation(&[], |version, options, at| {
+                pick_range(version, options, at, from, low..=high)
+            });
             let Some(choice) = choice else { break };
+            from = choice.output_level;
             outcome = self.check_open().and_then(|()| self.carry_out(choice));
         }
         drop(paused);

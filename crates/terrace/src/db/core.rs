@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) clock: StoreClock,
     pub(super) hash_seed: u64,
+    /// The size at which a memtable is sealed: the option, or more if an empty memtable comes near it.
+    pub(super) write_buffer_bytes: u64,
     /// The last sequence number given out.
     pub(super) seqno: CachePadded<AtomicU64>,
     pub(super) shards: Box<[CachePadded<Mutex<Shard>>]>,
@@ -73,6 +75,8 @@ pub(super) struct Core {
     pub(super) snapshots: Arc<SnapshotList>,
     pub(super) cache: Arc<Cache>,
     pub(super) stall: Stall,
+    /// Held while the stall and the cache are told of the state.
+    pub(super) pressure: Mutex<()>,
     pub(super) syncer: Syncer,
     pub(super) poison: Poison,
     pub(super) compactions: Compactions,
@@ -105,6 +109,12 @@ impl Core {
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// `Error::Closed` once the directory was let go. Whoever is about to write into it asks while holding
+    /// `flushing`, `manifest` or `ready`, which the closing holds to let go; it itself writes after `closed`.
+    pub(super) fn check_held(&self) -> Result<()> {
+        if self.lock.lock().is_some() { Ok(()) } else { Err(Error::Closed) }
     }
 
     /// A number for a new file.
@@ -141,9 +151,11 @@ impl Core {
 
     /// Tells back-pressure and the cache how full things are.
     pub(super) fn update_pressure(&self) {
+        // Looking and telling in one step: who looked first must not speak last.
+        let _in_order = self.pressure.lock();
         let state = self.current.load();
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.options.effective_write_buffer();
+        let write_buffer = self.write_buffer_bytes;
         let background = self.options.background_compaction;
         let pending = if background { self.pending_compaction_bytes(&state.version) } else { 0 };
         let l0_runs = if background { state.version.levels()[0].runs().len() as u64 } else { 0 };
@@ -163,7 +175,7 @@ impl Core {
     /// pinned filters and indexes, and the buffers of background work do not take.
     fn cache_capacity(&self, state: &SuperVersion) -> u64 {
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.options.effective_write_buffer();
+        let write_buffer = self.write_buffer_bytes;
         let log = if self.wal.is_some() { write_buffer + write_buffer / 4 } else { 0 };
         let memtables = (2 * write_buffer).max(write_buffer + state.sealed_bytes());
         let taken = memtables + log + self.cache.pinned_bytes() + budget / 16;

@@ -95,7 +95,8 @@ impl Db {
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Self> {
         let core = open::open(path, options)?;
-        let default = core.open_keyspace(keyspaces::DEFAULT_KEYSPACE)?;
+        let default = core.open_keyspace(keyspaces::DEFAULT_KEYSPACE);
+        let default = default.inspect_err(|_| drop(core.shut_down()))?;
         let handle = Arc::new(Handle { core, default });
         Ok(Self { default: handle.default_keyspace() })
     }

@@ -22,7 +22,8 @@ use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
 use crate::base::error::IoContext;
-use crate::base::{Error, FileId, KeyspaceId, Result, Seqno};
+use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::base::{EntryRef, Error, FileId, KeyspaceId, Result, Seqno};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
@@ -30,7 +31,7 @@ use crate::version::{Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
 
 /// Smallest and largest arena chunk of a memtable shard.
-const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
+const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=256 << 10;
 const LANE_CHUNK_BYTES: u64 = 64 << 10;
 const PREFAULT_BYTES: u64 = 4 << 20;
 const SPARE_SEGMENTS: usize = 4;
@@ -46,7 +47,11 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     recover_log(&mut core)?;
     let core = Arc::new(core);
     core.update_pressure();
-    core.start_threads()?;
+    if let Err(error) = core.start_threads() {
+        // Those that did start hold the core, and with it the lock.
+        let _ = core.shut_down();
+        return Err(error);
+    }
     core.work.flushed();
     Ok(core)
 }
@@ -141,6 +146,8 @@ fn build(
     let pool = ChunkPool::new(write_buffer / 2);
     let (active, writers) = Memtable::new(&pool, &memtable_options);
     let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
+    // With many shards and a small buffer, first chunks and indexes alone would fill it.
+    let write_buffer_bytes = options.effective_write_buffer().max(2 * active.bytes() as u64);
     let current = SuperVersion {
         active,
         sealed: Vec::new(),
@@ -152,6 +159,7 @@ fn build(
         hash_seed: env.rng.next_u64(),
         seqno: CachePadded::new(AtomicU64::new(state.flushed_seqno)),
         shards: shards.collect(),
+        write_buffer_bytes,
         current: ArcSwap::from_pointee(current),
         next_file_id: Arc::new(AtomicU64::new(state.next_file_id.max(1))),
         keyspaces: Keyspaces::new(state.keyspaces.iter().map(|(id, name)| (*id, name.clone()))),
@@ -164,6 +172,7 @@ fn build(
         snapshots: Arc::new(SnapshotList::default()),
         cache,
         stall: super::stall::Stall::default(),
+        pressure: Mutex::default(),
         syncer: Syncer::default(),
         poison: super::poison::Poison::default(),
         compactions: Compactions::default(),
@@ -212,7 +221,10 @@ fn recover_log(core: &mut Core) -> Result<()> {
 fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
     let mut input = body;
     for seqno in first..first + u64::from(count) {
-        let Some(entry) = take_entry(&mut input) else {
+        let within = |entry: &EntryRef<'_>| {
+            entry.key.len() <= MAX_INTERNAL_KEY_BYTES && entry.value.len() <= MAX_VALUE_BYTES
+        };
+        let Some(entry) = take_entry(&mut input).filter(within) else {
             let detail = format!("the record of write {first} holds fewer than {count} well-formed entries");
             return Err(Error::corruption(&core.dir, 0, detail));
         };
@@ -222,7 +234,7 @@ fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<(
     }
     core.seqno.fetch_max(first + u64::from(count) - 1, Ordering::AcqRel);
     let active = Arc::clone(&core.current.load().active);
-    if active.bytes() as u64 >= core.options.effective_write_buffer() {
+    if active.bytes() as u64 >= core.write_buffer_bytes {
         core.seal(&active, 0)?;
         while core.flush_oldest()? {}
     }
@@ -263,4 +275,23 @@ fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
     }
     core.wal = Some(wal);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::EntryMeta;
+
+    /// A record in the log with a sound checksum and a key beyond the limit ran into an assertion of the
+    /// memtable: a store that panicked whenever it was opened.
+    #[test]
+    fn a_logged_entry_beyond_the_limits_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let core = open(dir.path(), Options::new().durability(Durability::Memory)).unwrap();
+        let mut body = Vec::new();
+        EntryRef { key: &[7; MAX_INTERNAL_KEY_BYTES + 1], meta: EntryMeta::PUT, value: b"" }
+            .encode(&mut body);
+        assert!(matches!(replay_record(&core, 1, 1, &body), Err(Error::Corruption { .. })));
+        core.shut_down().unwrap();
+    }
 }

@@ -8,7 +8,7 @@ use super::super_version::SuperVersion;
 use super::types::{Entry, Stamp};
 use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
-use crate::base::key::{prefix_successor, push_prefix};
+use crate::base::key::{prefix_successor, push_prefix, split};
 use crate::base::{EntryMeta, KeyspaceId, Result, Seqno, Slice};
 use crate::table::TableMeta;
 
@@ -58,7 +58,8 @@ impl Core {
         let state = self.current.load();
         let found = state.find(self.hash(key), key, MAX_SEQNO)?;
         let seqno = found.as_ref().map_or(0, |version| version.seqno);
-        let stamp = Stamp(seqno.max(state.flushed_seqno));
+        let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
+        let stamp = Stamp { seqno: seqno.max(state.flushed_seqno), keyspace };
         Ok((found.and_then(|version| self.live(version)), stamp))
     }
 

@@ -21,6 +21,7 @@ impl Core {
     }
 
     fn prepare_locked(&self, ready: &mut Option<Ready>, body_bytes: usize) -> Result<()> {
+        self.check_held()?;
         if let Some(wal) = &self.wal {
             wal.prepare(record_bytes(body_bytes))?;
         }
@@ -55,7 +56,7 @@ impl Core {
             return;
         }
         let prepared = self.wal.as_ref().is_none_or(crate::wal::Wal::is_prepared);
-        let far_over = expected.bytes() as u64 >= self.options.effective_write_buffer() * 5 / 4;
+        let far_over = expected.bytes() as u64 >= self.write_buffer_bytes * 5 / 4;
         if (!prepared || ready.is_none()) && !far_over && self.env.spawn.is_some() {
             self.work.prepare_wanted();
             return;

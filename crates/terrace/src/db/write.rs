@@ -13,11 +13,12 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 
 use super::core::{Core, Shard};
+use super::keyspaces::KeyspaceState;
 use super::options::Durability;
 use super::stall::Admission;
 use super::types::Stamp;
 use crate::base::entry::take_entry;
-use crate::base::{EntryRef, Error, Result, Seqno, checksum};
+use crate::base::{EntryRef, Error, KeyspaceId, Result, Seqno, checksum};
 use crate::memtable::Memtable;
 use crate::wal::Reserve;
 
@@ -37,6 +38,8 @@ pub(super) struct Commit<'a> {
     pub(super) count: u32,
     /// Keys that were read, with the stamp of the read.
     pub(super) reads: &'a [(Vec<u8>, Stamp)],
+    /// The keyspaces of all these, with the numbers under which their keys are here.
+    pub(super) keyspaces: &'a [(Arc<KeyspaceState>, KeyspaceId)],
     /// What the write must survive.
     pub(super) durability: Durability,
 }
@@ -44,17 +47,19 @@ pub(super) struct Commit<'a> {
 impl Core {
     /// Writes one entry.
     pub(super) fn write_one(&self, entry: EntryRef<'_>, durability: Durability) -> Result<Seqno> {
-        BODY.with_borrow_mut(|body| {
+        let seqno = BODY.with_borrow_mut(|body| {
             body.clear();
             entry.encode(body);
             let hash = self.hash(entry.key);
-            let seqno = self.apply_one(hash, entry, body)?;
+            let applied = self.apply_one(hash, entry, body);
             if body.capacity() > KEPT_BODY_BYTES {
                 *body = Vec::new();
             }
-            self.after_write(seqno, durability)?;
-            Ok(seqno)
-        })
+            applied
+        })?;
+        // The buffer is free again: this may run callbacks, and they may write.
+        self.after_write(seqno, durability)?;
+        Ok(seqno)
     }
 
     fn apply_one(&self, hash: u64, entry: EntryRef<'_>, body: &[u8]) -> Result<Seqno> {
@@ -81,7 +86,8 @@ impl Core {
         }
     }
 
-    /// Writes a batch, if what it read has not changed.
+    /// Writes a batch, if what it read has not changed and its keyspaces have the numbers it says; otherwise
+    /// `Error::Conflict`.
     pub(super) fn write_batch(&self, commit: &Commit<'_>) -> Result<Seqno> {
         let mut hashes = Vec::with_capacity(commit.count as usize);
         let mut input = commit.body;
@@ -94,6 +100,7 @@ impl Core {
         let last = loop {
             self.admit(commit.body.len() as u64)?;
             let mut locked = LockedShards::lock(self, hashes.iter().chain(&read_hashes));
+            check_keyspaces(commit.keyspaces)?;
             self.check_reads(commit.reads, &read_hashes)?;
             if hashes.is_empty() {
                 return Ok(self.last_seqno());
@@ -151,6 +158,8 @@ impl Core {
         match &mut shard.log {
             None => Ok(true),
             Some((lane, segment)) => {
+                // Under the lock too: a lane is not to be used again once an append has failed.
+                self.poison.check()?;
                 let reserved = lane.reserve(segment, body_bytes).map_err(|error| match error {
                     Error::Io { .. } => self.poison.set(error),
                     refused => refused,
@@ -178,7 +187,7 @@ impl Core {
     #[inline]
     fn outgrown(&self, shard: &Shard) -> Option<Arc<Memtable>> {
         let active = shard.writer.memtable();
-        let full = active.bytes() as u64 >= self.options.effective_write_buffer();
+        let full = active.bytes() as u64 >= self.write_buffer_bytes;
         full.then(|| Arc::clone(active))
     }
 
@@ -193,7 +202,7 @@ impl Core {
         for ((key, stamp), hash) in reads.iter().zip(hashes) {
             let in_sealed = || state.sealed.iter().find_map(|s| s.memtable.newest(*hash, key));
             let newest = state.active.newest(*hash, key).or_else(in_sealed).unwrap_or(0);
-            if stamp.0 < state.flushed_seqno || newest > stamp.0 {
+            if stamp.seqno < state.flushed_seqno || newest > stamp.seqno {
                 return Err(Error::Conflict);
             }
         }
@@ -212,6 +221,17 @@ impl Core {
         }
         if durability == Durability::Sync { self.sync_to(seqno) } else { Ok(()) }
     }
+}
+
+/// `Error::Conflict` if a keyspace was cleared since its keys were made. Asked under the batch's locks: clearing
+/// passes through all of them before it returns, so a batch that passes here is before the clear.
+fn check_keyspaces(keyspaces: &[(Arc<KeyspaceState>, KeyspaceId)]) -> Result<()> {
+    for (state, id) in keyspaces {
+        if state.id()? != *id {
+            return Err(Error::Conflict);
+        }
+    }
+    Ok(())
 }
 
 /// The locks of a batch's shards, taken in ascending order.
