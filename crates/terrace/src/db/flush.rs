@@ -23,7 +23,7 @@ impl Core {
     /// Flushes the oldest sealed memtable; `false` if there is none.
     pub(super) fn flush_oldest(&self) -> Result<bool> {
         let _one_at_a_time = self.work.flushing.lock();
-        let Some(sealed) = self.current.load().oldest_sealed().cloned() else { return Ok(false) };
+        let Some(sealed) = self.current().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
         let tables = self.write_memtable(&sealed)?;
         let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
@@ -84,12 +84,12 @@ impl Core {
     pub(super) fn flush_all(&self) -> Result<()> {
         self.poison.check()?;
         let target = self.last_seqno();
-        self.writers_barrier();
-        let active = Arc::clone(&self.current.load().active);
+        self.shards.writers_barrier();
+        let active = Arc::clone(&self.current().active);
         if !active.is_empty() {
             self.seal(&active, 0)?;
         }
-        while self.current.load().flushed_seqno < target && self.flush_oldest()? {}
+        while self.current().flushed_seqno < target && self.flush_oldest()? {}
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Core {
             Error::Full { .. } => error, // The manifest starts a new file next time; nothing is in doubt.
             error => self.poison.set(error),
         })?;
-        let base = Arc::clone(&self.current.load().version);
+        let base = Arc::clone(&self.current().version);
         let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
         let version = Arc::new(version);
         self.install(|now| SuperVersion {

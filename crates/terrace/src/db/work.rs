@@ -224,7 +224,7 @@ impl Core {
         }
         self.syncer.wait(seqno, &|| {
             let reached = self.last_seqno();
-            self.writers_barrier();
+            self.shards.writers_barrier();
             wal.sync(reached).map_err(|error| self.poison.set(error))?;
             self.counters.synced();
             Ok(reached)
@@ -236,7 +236,7 @@ impl Core {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.writers_barrier();
+        self.shards.writers_barrier();
         let panics = self.work.stop();
         let outcome = if panics > 0 {
             let detail = std::io::Error::other(format!("{panics} background thread(s) panicked"));
