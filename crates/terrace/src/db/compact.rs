@@ -126,12 +126,12 @@ impl Core {
         let keyspaces = self.manifest.lock().state().live_keyspaces();
         let situation = Situation {
             now_ms: self.clock.now_ms(),
-            oldest_snapshot: self.snapshots.seqnos().first().copied().unwrap_or(newest_seqno),
+            oldest_snapshot: self.shards.snapshots().seqnos().first().copied().unwrap_or(newest_seqno),
             newest_seqno,
             keyspaces: &keyspaces,
             busy,
         };
-        let version = Arc::clone(&self.current.load().version);
+        let version = Arc::clone(&self.current().version);
         ask(&version, &self.picker_options(), &situation)
     }
 
@@ -156,7 +156,7 @@ impl Core {
     /// earlier: a snapshot that is missing here must be newer than all of them.
     pub(super) fn readers(&self) -> Readers {
         let keyspaces = self.manifest.lock().state().live_keyspaces();
-        Readers { snapshots: self.snapshots.seqnos(), now_ms: self.clock.now_ms(), keyspaces }
+        Readers { snapshots: self.shards.snapshots().seqnos(), now_ms: self.clock.now_ms(), keyspaces }
     }
 
     /// Reads and writes what the choice says, and installs the outcome.
@@ -164,7 +164,7 @@ impl Core {
         let level = choice.output_level;
         let from_level0 = choice.tables().filter(|(from, _)| *from == 0 && level > 0);
         let drained = from_level0.map(|(_, table)| table.meta().raw_bytes).sum();
-        let version = Arc::clone(&self.current.load().version);
+        let version = Arc::clone(&self.current().version);
         let job = Job::new(&version, choice, self.readers());
         let cancel = || Ok(self.yield_point());
         let new_id = || self.new_file_id();
@@ -274,7 +274,7 @@ impl Core {
             if self.env.spawn.is_none() {
                 return self.work_inline();
             }
-            if self.current.load().sealed.is_empty() && self.compaction_is_idle() {
+            if self.current().sealed.is_empty() && self.compaction_is_idle() {
                 return Ok(());
             }
             self.env.clock.sleep(IDLE_POLL);
@@ -317,7 +317,7 @@ impl Core {
         let high = match high {
             Some(high) => high,
             None => {
-                let version = Arc::clone(&self.current.load().version);
+                let version = Arc::clone(&self.current().version);
                 last =
                     version.tables().map(|(_, table)| table.meta().largest.clone()).max().unwrap_or_default();
                 &last

@@ -24,7 +24,7 @@ impl Core {
     pub(super) fn flush_oldest(&self) -> Result<bool> {
         let one_at_a_time = self.work.flushing.lock();
         self.check_held()?;
-        let Some(sealed) = self.current.load().oldest_sealed().cloned() else { return Ok(false) };
+        let Some(sealed) = self.current().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
         let tables = self.write_memtable(&sealed)?;
         let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
@@ -85,12 +85,12 @@ impl Core {
     pub(super) fn flush_all(&self) -> Result<()> {
         self.poison.check()?;
         let target = self.last_seqno();
-        self.writers_barrier();
-        let active = Arc::clone(&self.current.load().active);
+        self.shards.writers_barrier();
+        let active = Arc::clone(&self.current().active);
         if !active.is_empty() {
             self.seal(&active, 0)?;
         }
-        while self.current.load().flushed_seqno < target && self.flush_oldest()? {}
+        while self.current().flushed_seqno < target && self.flush_oldest()? {}
         Ok(())
     }
 
@@ -102,7 +102,7 @@ impl Core {
         edit.next_file_id = Some(self.next_file_id.load(Ordering::Relaxed));
         edit.clock_ms = Some(self.clock.now_ms());
         // First, because an edit that makes no version must not become durable: no opening would get past it.
-        let base = Arc::clone(&self.current.load().version);
+        let base = Arc::clone(&self.current().version);
         let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
         let version = Arc::new(version);
         manifest.append(&edit).map_err(|error| match error {

@@ -35,7 +35,7 @@ impl Core {
         self.commit_edit(Edit { dropped: vec![state.id()?], ..Edit::default() }, None)?;
         self.keyspaces.remove(name);
         // Batches that have seen the old number under their locks come before this.
-        self.writers_barrier();
+        self.shards.writers_barrier();
         self.work.flushed();
         Ok(())
     }
@@ -50,7 +50,7 @@ impl Core {
             Edit { dropped: vec![state.id()?], created: vec![(id, name.to_string())], ..Edit::default() };
         self.commit_edit(edit, None)?;
         self.keyspaces.renumber(name, id);
-        self.writers_barrier(); // As above.
+        self.shards.writers_barrier(); // As above.
         self.work.flushed();
         Ok(())
     }

@@ -19,6 +19,7 @@ mod options;
 mod poison;
 mod read;
 mod seal;
+mod shards;
 mod snapshot;
 mod snapshots;
 mod stall;
@@ -167,7 +168,7 @@ impl Db {
     pub fn verify(&self) -> Result<()> {
         let core = &self.handle().core;
         core.check_open()?;
-        let version = Arc::clone(&core.current.load().version);
+        let version = Arc::clone(&core.current().version);
         version.tables().try_for_each(|(_, table)| table.verify())
     }
 

@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::clock::StoreClock;
@@ -17,7 +15,7 @@ use super::compact::Compactions;
 use super::core::{Core, Shard};
 use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
 use super::options::{Durability, Options};
-use super::snapshots::SnapshotList;
+use super::shards::Shards;
 use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
@@ -145,9 +143,9 @@ fn build(
     };
     let pool = ChunkPool::new(write_buffer / 2);
     let (active, writers) = Memtable::new(&pool, &memtable_options);
-    let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
     // With many shards and a small buffer, first chunks and indexes alone would fill it.
     let write_buffer_bytes = options.effective_write_buffer().max(2 * active.bytes() as u64);
+    let shards = writers.into_iter().map(|writer| Shard { writer, log: None });
     let current = SuperVersion {
         active,
         sealed: Vec::new(),
@@ -157,19 +155,15 @@ fn build(
     Ok(Core {
         clock: StoreClock::new(Arc::clone(&env.clock), state.clock_ms),
         hash_seed: env.rng.next_u64(),
-        seqno: CachePadded::new(AtomicU64::new(state.flushed_seqno)),
-        shards: shards.collect(),
+        shards: Shards::new(shards, state.flushed_seqno, current),
         write_buffer_bytes,
-        current: ArcSwap::from_pointee(current),
         next_file_id: Arc::new(AtomicU64::new(state.next_file_id.max(1))),
         keyspaces: Keyspaces::new(state.keyspaces.iter().map(|(id, name)| (*id, name.clone()))),
         manifest: Mutex::new(manifest),
         ready: Mutex::default(),
-        install: Mutex::default(),
         wal: None,
         pool,
         memtable_options,
-        snapshots: Arc::new(SnapshotList::default()),
         cache,
         stall: super::stall::Stall::default(),
         pressure: Mutex::default(),
@@ -202,7 +196,7 @@ fn remove_orphans(core: &Core) -> Result<()> {
 
 /// Replays the log into tables and starts a fresh one.
 fn recover_log(core: &mut Core) -> Result<()> {
-    let flushed = core.current.load().flushed_seqno;
+    let flushed = core.current().flushed_seqno;
     let report = {
         let core = &*core;
         let mut visit = |first, count, body: &[u8]| replay_record(core, first, count, body);
@@ -229,11 +223,11 @@ fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<(
             return Err(Error::corruption(&core.dir, 0, detail));
         };
         let hash = core.hash(entry.key);
-        let mut shard = core.shards[core.shard_of(hash)].lock();
+        let mut shard = core.shards.lock(core.shards.of(hash));
         shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
     }
-    core.seqno.fetch_max(first + u64::from(count) - 1, Ordering::AcqRel);
-    let active = Arc::clone(&core.current.load().active);
+    core.shards.raise_seqno(first + u64::from(count) - 1);
+    let active = Arc::clone(&core.current().active);
     if active.bytes() as u64 >= core.write_buffer_bytes {
         core.seal(&active, 0)?;
         while core.flush_oldest()? {}
@@ -270,8 +264,8 @@ fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
     let segment = wal.switch(core.last_seqno() + 1);
     let segment =
         segment.ok_or_else(|| Error::invalid("the log has no segment although one was prepared"))?;
-    for (number, shard) in core.shards.iter().enumerate() {
-        shard.lock().log = Some((Lane::new(number as u16), Arc::clone(&segment)));
+    for number in 0..core.shards.count() {
+        core.shards.lock(number).log = Some((Lane::new(number as u16), Arc::clone(&segment)));
     }
     core.wal = Some(wal);
     Ok(())

@@ -38,7 +38,7 @@ impl Core {
     /// The current entry of an internal key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let found = state.find(self.hash(key), key, MAX_SEQNO)?;
         Ok(found.and_then(|version| self.live(version)))
     }
@@ -46,7 +46,7 @@ impl Core {
     /// The entry of an internal key as of `at`, which the caller has pinned.
     pub(super) fn get_at(&self, key: &[u8], at: Seqno) -> Result<Option<Entry>> {
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let found = state.find(self.hash(key), key, at)?;
         Ok(found.and_then(|version| self.live(version)))
     }
@@ -55,7 +55,7 @@ impl Core {
     /// number found, or the flush horizon of the pinned state if nothing newer was found.
     pub(super) fn get_stamped(&self, key: &[u8]) -> Result<(Option<Entry>, Stamp)> {
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let found = state.find(self.hash(key), key, MAX_SEQNO)?;
         let seqno = found.as_ref().map_or(0, |version| version.seqno);
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
@@ -68,7 +68,7 @@ impl Core {
     pub(super) fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>> {
         const GROUP: usize = 32;
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let mut entries = Vec::with_capacity(keys.len());
         for group in keys.chunks(GROUP) {
             let mut hashes = [0u64; GROUP];
@@ -97,7 +97,7 @@ impl Core {
 
     /// An estimate of the keys in a keyspace, from the counts of the tables and memtables.
     pub(super) fn approximate_len(&self, id: KeyspaceId) -> u64 {
-        let state = self.current.load();
+        let state = self.current();
         let mut prefix = Vec::new();
         push_prefix(&mut prefix, id);
         let end = prefix_successor(&prefix);

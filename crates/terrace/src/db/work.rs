@@ -254,7 +254,7 @@ impl Core {
         let Some(wal) = &self.wal else { return self.flush_all() };
         self.syncer.wait(seqno, &|| {
             let reached = self.last_seqno();
-            self.writers_barrier();
+            self.shards.writers_barrier();
             // A writer that failed to log its number has set the poison under its shard's lock. Nothing may
             // declare such a number durable: the next opening would miss it, and take the log for damaged.
             self.poison.check()?;
@@ -286,7 +286,7 @@ impl Core {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.writers_barrier();
+        self.shards.writers_barrier();
         let panics = self.work.stop();
         // A compaction by hand runs in a thread of the application's; it gives up at its next yield point.
         drop(self.compactions.pause());
