@@ -1,15 +1,13 @@
 //! Compactions by hand beside each other, beside writers and beside a level 0 with a narrow limit.
 
-mod hooks;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use hooks::{Gate, HookFs, is_table, within};
-use terrace::{Db, Options, Rng, SeededRng};
+use terrace::{Db, FaultOp, Options, Rng, SeededRng};
+use terrace_sim::hooks::{Gate, is_table, small_options, watched_fs, within};
 
 /// Bytes that do not compress.
 fn noise(seed: u64) -> Vec<u8> {
@@ -28,17 +26,17 @@ fn fill(db: &Db, round: u32) {
 /// the manifest, and that poisoned the store: every later write was refused until it was reopened.
 #[test]
 fn compactions_by_hand_take_turns() {
-    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
-    let db = fs.options().open(dir.path()).unwrap();
+    let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
+    let db = small_options(&fs).open(dir.path()).unwrap();
     fill(&db, 1);
     fill(&db, 2);
-    let (gate, first) = (Gate::new(), AtomicBool::new(true));
+    let (gate, first) = (Gate::closed(), AtomicBool::new(true));
     let held = Arc::clone(&gate);
-    fs.set(move |op, path| {
-        if op == "create" && is_table(path) && first.swap(false, Ordering::Relaxed) {
+    fs.watch(move |op, path| {
+        if op == FaultOp::Create && is_table(path) && first.swap(false, Ordering::Relaxed) {
             held.pass();
         }
-        Ok(())
+        None
     });
     let compact = |db: &Db| {
         let db = db.clone();
@@ -61,25 +59,25 @@ fn compactions_by_hand_take_turns() {
 #[test]
 fn a_compaction_by_hand_ends_although_writes_go_on() {
     const ENOUGH: u64 = 60;
-    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
-    let db = fs.options().open(dir.path()).unwrap();
+    let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
+    let db = small_options(&fs).open(dir.path()).unwrap();
     fill(&db, 1);
     fill(&db, 2);
     let writer = Mutex::new(Some(db.clone()));
     let (busy, flushes) = (AtomicBool::new(false), Arc::new(AtomicU64::new(0)));
     let counted = Arc::clone(&flushes);
     // Each table of the compaction meets a flush.
-    fs.set(move |op, path| {
-        let flush = op == "create" && is_table(path) && !busy.swap(true, Ordering::Relaxed);
+    fs.watch(move |op, path| {
+        let flush = op == FaultOp::Create && is_table(path) && !busy.swap(true, Ordering::Relaxed);
         if flush && counted.fetch_add(1, Ordering::Relaxed) < ENOUGH {
             let writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
             fill(writer.as_ref().unwrap(), 3);
             busy.store(false, Ordering::Relaxed);
         }
-        Ok(())
+        None
     });
     db.compact_all().unwrap();
-    fs.set(|_, _| Ok(()));
+    fs.watch(|_, _| None);
     assert!(flushes.load(Ordering::Relaxed) < ENOUGH, "the compaction ends while there are still flushes");
     assert_eq!(db.get("key007").unwrap().as_deref(), Some(&b"3"[..]));
     db.close().unwrap();

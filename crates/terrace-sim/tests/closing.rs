@@ -1,7 +1,5 @@
 //! Closing, and ending otherwise: beside operations in other threads, from inside callbacks, after failures.
 
-mod hooks;
-
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -10,29 +8,29 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use hooks::{Gate, HookFs, is_table, within};
-use terrace::{Db, Durability, Env, Error, Join, Options, Spawn, WriteOptions};
+use terrace::{Db, Durability, Env, Error, FaultOp, Join, Options, Spawn, WriteOptions};
+use terrace_sim::hooks::{Gate, is_table, small_options, watched_fs, within};
 
 /// `close` let go of the directory while a compaction by hand was still running in another thread. Whoever
 /// opened the store next shared it with that thread, which went on to write tables, to append to the manifest
 /// and to delete the tables that it had compacted.
 #[test]
 fn closing_waits_for_a_compaction_by_hand() {
-    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
-    let db = fs.options().open(dir.path()).unwrap();
+    let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
+    let db = small_options(&fs).open(dir.path()).unwrap();
     for round in 0..2 {
         for n in 0..100 {
             db.put(format!("key{n:03}"), format!("{round}")).unwrap();
         }
         db.flush().unwrap();
     }
-    let (gate, first) = (Gate::new(), AtomicBool::new(true));
+    let (gate, first) = (Gate::closed(), AtomicBool::new(true));
     let held = Arc::clone(&gate);
-    fs.set(move |op, path| {
-        if op == "create" && is_table(path) && first.swap(false, Ordering::Relaxed) {
+    fs.watch(move |op, path| {
+        if op == FaultOp::Create && is_table(path) && first.swap(false, Ordering::Relaxed) {
             held.pass();
         }
-        Ok(())
+        None
     });
     let compactor = db.clone();
     let compaction = thread::spawn(move || compactor.compact_all());
@@ -55,11 +53,11 @@ fn closing_waits_for_a_compaction_by_hand() {
 /// for a flush that could not come.
 #[test]
 fn writers_hear_of_a_background_thread_that_died() {
-    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
-    let db = fs.options().open(dir.path()).unwrap();
-    fs.set(|op, path| {
-        assert!(op != "create" || !is_table(path), "planted");
-        Ok(())
+    let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
+    let db = small_options(&fs).open(dir.path()).unwrap();
+    fs.watch(|op, path| {
+        assert!(op != FaultOp::Create || !is_table(path), "planted");
+        None
     });
     let error = within(30, "a write", move || {
         (0u32..).find_map(|n| db.put(n.to_be_bytes(), vec![1; 1000]).err()).unwrap()
@@ -114,18 +112,18 @@ fn an_opening_that_fails_late_lets_go_of_the_directory() {
 /// for the encoded record in use: a panic.
 #[test]
 fn a_callback_may_write_to_another_store() {
-    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
+    let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
     let other = Db::open(dir.path().join("other")).unwrap();
-    let db = fs.options().open(dir.path().join("store")).unwrap();
-    let gate = Gate::new();
+    let db = small_options(&fs).open(dir.path().join("store")).unwrap();
+    let gate = Gate::closed();
     let held = Arc::clone(&gate);
     let first = AtomicBool::new(true);
-    fs.set(move |op, path| {
+    fs.watch(move |op, path| {
         let log = path.extension().is_some_and(|extension| extension == "wal" || extension == "spare");
-        if op == "sync" && log && first.swap(false, Ordering::Relaxed) {
+        if op == FaultOp::RegionSync && log && first.swap(false, Ordering::Relaxed) {
             held.pass();
         }
-        Ok(())
+        None
     });
     let writer = db.clone();
     let write = thread::spawn(move || {

@@ -1,20 +1,17 @@
 //! Failures of the log and the manifest at the moments that matter.
 
-mod hooks;
-
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use hooks::{Gate, HookFs};
 use terrace::{Db, Durability, Env, Error, Fault, FaultFs, FaultOp, FaultRule, Options, WriteOptions, os_fs};
+use terrace_sim::hooks::{Gate, is_table, small_options, watched_fs};
 
 fn tables(dir: &Path) -> usize {
     let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-    names.filter(|path| hooks::is_table(path)).count()
+    names.filter(|path| is_table(path)).count()
 }
 
 fn options(fs: &FaultFs) -> Options {
@@ -69,17 +66,17 @@ fn a_manifest_that_cannot_be_synced_for_want_of_space_poisons() {
 /// refused the store as damaged.
 #[test]
 fn no_sync_covers_a_number_that_was_never_logged() {
-    let (dir, fs) = (tempfile::tempdir().unwrap(), HookFs::new());
-    let db = fs.options().open(dir.path()).unwrap();
+    let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
+    let db = small_options(&fs).open(dir.path()).unwrap();
     // One key in each of the two shards. The first stores claim the chunks.
-    let (gate, armed) = (Gate::new(), Arc::new(AtomicBool::new(false)));
+    let (gate, armed) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
     let (held, strike) = (Arc::clone(&gate), Arc::clone(&armed));
-    fs.set(move |op, _| {
-        if op == "store" && strike.swap(false, Ordering::Relaxed) {
+    fs.watch(move |op, _| {
+        if op == FaultOp::RegionWrite && strike.swap(false, Ordering::Relaxed) {
             held.pass();
-            return Err(io::Error::other("planted"));
+            return Some(Fault::Eio);
         }
-        Ok(())
+        None
     });
     for n in 0..64u8 {
         db.put([n], "before").unwrap();

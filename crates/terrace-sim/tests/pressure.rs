@@ -1,14 +1,12 @@
 //! Back-pressure when several threads change the store at once.
 
-mod hooks;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use hooks::{Gate, HookFs, within};
 use terrace::{Clock, Durability, Env};
+use terrace_sim::hooks::{Gate, small_options, watched_fs, within};
 
 /// A clock at which one thread can be held.
 #[derive(Debug)]
@@ -42,7 +40,7 @@ impl Clock for HeldClock {
 /// nobody ever looked again, and every write waited for ever.
 #[test]
 fn the_latest_state_has_the_last_word() {
-    let (dir, fs, gate) = (tempfile::tempdir().unwrap(), HookFs::new(), Gate::new());
+    let (dir, fs, gate) = (tempfile::tempdir().unwrap(), watched_fs(), Gate::closed());
     let clock = Arc::new(HeldClock {
         inner: Env::default().clock,
         held: Mutex::new(None),
@@ -52,7 +50,7 @@ fn the_latest_state_has_the_last_word() {
     let mut env = Env::default();
     env.clock = Arc::clone(&clock) as Arc<dyn Clock>;
     // Without a log, because a write that needs a larger segment would seal twice.
-    let db = fs.options().env(env).durability(Durability::Memory).open(dir.path()).unwrap();
+    let db = small_options(&fs).env(env).durability(Durability::Memory).open(dir.path()).unwrap();
     thread::sleep(Duration::from_millis(300)); // The next memtable is ready.
     let (writer, told) = (db.clone(), Arc::clone(&clock));
     let sealing = thread::spawn(move || {

@@ -283,7 +283,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let core = open(dir.path(), Options::new().durability(Durability::Memory)).unwrap();
         let mut body = Vec::new();
-        EntryRef { key: &[7; MAX_INTERNAL_KEY_BYTES + 1], meta: EntryMeta::PUT, value: b"" }
+        EntryRef { key: &vec![7; MAX_INTERNAL_KEY_BYTES + 1], meta: EntryMeta::PUT, value: b"" }
             .encode(&mut body);
         assert!(matches!(replay_record(&core, 1, 1, &body), Err(Error::Corruption { .. })));
         core.shut_down().unwrap();
