@@ -19,7 +19,7 @@ use crate::compaction::output::{NextId, Output, YieldPoint, discard};
 use crate::compaction::picker::{
     Choice, Locks, PickerOptions, Situation, pending_compaction_bytes, pick, pick_range,
 };
-use crate::version::{Edit, Version};
+use crate::version::{Edit, LiveKeyspaces, Version};
 
 /// A compaction lets a flush go first for at most this long at a time.
 const YIELD: Duration = Duration::from_millis(20);
@@ -108,27 +108,34 @@ impl Core {
     }
 
     fn pick_next(&self) -> Option<Choice> {
+        let keyspaces = self.live_keyspaces();
         let mut state = self.compactions.state.lock();
         if state.manual > 0 {
             return None;
         }
-        let choice = self.with_situation(&state.busy, pick)?;
+        let choice = self.with_situation(&keyspaces, &state.busy, pick)?;
         state.busy.push(choice.locks.clone());
         Some(choice)
     }
 
+    /// The keyspaces that are wanted. Waits for an edit that is being synced, so it is asked before the list of
+    /// running compactions is locked.
+    fn live_keyspaces(&self) -> LiveKeyspaces {
+        self.manifest.lock().state().live_keyspaces()
+    }
+
     fn with_situation<T>(
         &self,
+        keyspaces: &LiveKeyspaces,
         busy: &[Locks],
         ask: impl FnOnce(&Version, &PickerOptions, &Situation<'_>) -> T,
     ) -> T {
         let newest_seqno = self.last_seqno();
-        let keyspaces = self.manifest.lock().state().live_keyspaces();
         let situation = Situation {
             now_ms: self.clock.now_ms(),
             oldest_snapshot: self.shards.snapshots().seqnos().first().copied().unwrap_or(newest_seqno),
             newest_seqno,
-            keyspaces: &keyspaces,
+            keyspaces,
             busy,
         };
         let version = Arc::clone(&self.current().version);
@@ -155,7 +162,7 @@ impl Core {
     /// Who reads what a flush or compaction is about to rewrite. To be asked once its inputs are fixed, not
     /// earlier: a snapshot that is missing here must be newer than all of them.
     pub(super) fn readers(&self) -> Readers {
-        let keyspaces = self.manifest.lock().state().live_keyspaces();
+        let keyspaces = self.live_keyspaces();
         Readers { snapshots: self.shards.snapshots().seqnos(), now_ms: self.clock.now_ms(), keyspaces }
     }
 
@@ -258,7 +265,7 @@ impl Core {
     /// give up.
     fn yield_point(&self) -> bool {
         let mut waited = Duration::ZERO;
-        while self.env.spawn.is_some() && self.work.flushing.is_locked() && waited < YIELD {
+        while self.env.spawn.is_some() && self.memory_is_short() && waited < YIELD {
             self.env.clock.sleep(YIELD_STEP);
             waited += YIELD_STEP;
         }
@@ -282,9 +289,16 @@ impl Core {
     }
 
     fn compaction_is_idle(&self) -> bool {
+        let keyspaces = self.live_keyspaces();
         let state = self.compactions.state.lock();
-        let due = || self.options.background_compaction && self.with_situation(&[], pick).is_some();
+        let due =
+            || self.options.background_compaction && self.with_situation(&keyspaces, &[], pick).is_some();
         state.busy.is_empty() && !due()
+    }
+
+    /// Whether a second memtable waits for its flush: with one, the flush keeps up by itself.
+    fn memory_is_short(&self) -> bool {
+        self.work.flushing.is_locked() && self.current().sealed.len() > 1
     }
 
     /// `compact_range` for a range of user keys of one keyspace.
@@ -327,7 +341,7 @@ impl Core {
         // Downwards only: what flushes bring meanwhile is for the next time, or beside writers this never ended.
         let mut from = 0;
         while outcome.is_ok() {
-            let choice = self.with_situation(&[], |version, options, at| {
+            let choice = self.with_situation(&self.live_keyspaces(), &[], |version, options, at| {
                 pick_range(version, options, at, from, low..=high)
             });
             let Some(choice) = choice else { break };

@@ -25,7 +25,7 @@ use crate::base::{EntryRef, Error, FileId, KeyspaceId, Result, Seqno};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
-use crate::version::{Manifest, Presence, State, names, probe};
+use crate::version::{Edit, Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
 
 /// Smallest and largest arena chunk of a memtable shard.
@@ -243,6 +243,8 @@ fn finish_replay(core: &Core, report: &ReplayReport) -> Result<()> {
     if report.segments.is_empty() && report.spares.is_empty() {
         return Ok(());
     }
+    // The log may have seen a later time than the manifest has.
+    core.commit_edit(Edit::default(), None)?;
     report.remove_files(&core.env, &core.dir)
 }
 

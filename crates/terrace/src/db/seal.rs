@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::core::{Core, Ready};
 use super::super_version::{Sealed, SuperVersion};
+use super::work::PREPARE;
 use crate::base::Result;
 use crate::memtable::Memtable;
 use crate::wal::record_bytes;
@@ -63,7 +64,7 @@ impl Core {
         }
         if let Err(error) = self.prepare_locked(&mut ready, 0) {
             // The write itself is safe. The log still has room; when it runs out, writers get the cause.
-            self.work.note_error(&error);
+            self.work.note_error(PREPARE, &error);
             return;
         }
         if let Some(next) = ready.take() {

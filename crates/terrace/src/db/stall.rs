@@ -17,6 +17,9 @@ use crate::io::Clock;
 const SOFT: f64 = 0.6;
 /// One writer waits at most this long at a time, unless the store is full.
 const MAX_DELAY_NS: u64 = 1_000_000;
+/// The bucket runs at most this far ahead, so that one huge write, or many waiting writers, do not weigh on those
+/// that come long after them.
+const MAX_OWED_NS: u64 = 100_000_000;
 /// Shorter debts are not worth a sleep: the system's timers are about this coarse.
 const MIN_DELAY_NS: u64 = 100_000;
 /// The drain rate assumed before anything was measured, in bytes per second.
@@ -172,7 +175,8 @@ impl Stall {
     fn charge(&self, bytes: u64, clock: &dyn Clock) {
         let now_ns = clock.monotonic_ns();
         let cost_ns = (bytes as f64 * 1e9 / self.rate.load(Ordering::Relaxed).max(1) as f64) as u64;
-        let advance = |level: u64| Some(level.max(now_ns.saturating_sub(MAX_DELAY_NS)) + cost_ns);
+        let earliest_ns = now_ns.saturating_sub(MAX_DELAY_NS);
+        let advance = |level: u64| Some((level.max(earliest_ns) + cost_ns).min(now_ns + MAX_OWED_NS));
         let before = self.level_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance);
         let level = before.ok().and_then(advance).unwrap_or(now_ns);
         let owed_ns = level.saturating_sub(now_ns);

@@ -9,6 +9,7 @@
 //! disk is tried again; one that poisons the store ends the thread's work but not its waiting.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::base::{Error, Result, Seqno};
 use crate::io::Join;
 use crate::version::Edit;
 
+/// The kind of work that a writer does itself when it is late.
+pub(super) const PREPARE: &str = "prepare";
 /// How long a failed step waits before it is tried again.
 const RETRY: Duration = Duration::from_millis(200);
 /// Threads look around this often even when nobody wakes them.
@@ -61,7 +64,8 @@ pub(super) struct Work {
     threads: Mutex<Vec<Box<dyn Join>>>,
     /// Held by whoever flushes.
     pub(super) flushing: Mutex<()>,
-    last_error: Mutex<Option<Error>>,
+    /// What each kind of work failed with last, until it succeeds.
+    failures: Mutex<BTreeMap<&'static str, Error>>,
     panics: AtomicU64,
 }
 
@@ -74,7 +78,6 @@ impl Work {
 
     /// A memtable was flushed or a compaction ended: there may be something to compact.
     pub(super) fn flushed(&self) {
-        *self.last_error.lock() = None;
         self.compact.raise();
     }
 
@@ -99,18 +102,18 @@ impl Work {
     }
 
     /// Remembers a failure that will be retried.
-    pub(super) fn note_error(&self, error: &Error) {
-        *self.last_error.lock() = Some(error.clone());
+    pub(super) fn note_error(&self, task: &'static str, error: &Error) {
+        self.failures.lock().insert(task, error.clone());
     }
 
     /// The failure that background work is stuck on, for a writer that would wait for it in vain.
     pub(super) fn retryable_error(&self) -> Result<()> {
-        self.last_error.lock().clone().map_or(Ok(()), Err)
+        self.failures.lock().values().next().cloned().map_or(Ok(()), Err)
     }
 
     /// The same as text, for statistics.
     pub(super) fn error_text(&self) -> Option<String> {
-        self.last_error.lock().as_ref().map(ToString::to_string)
+        self.failures.lock().values().next().map(ToString::to_string)
     }
 
     /// Tells all threads to end.
@@ -181,17 +184,17 @@ impl Core {
 
     fn flush_loop(&self) {
         let mut seen = 0;
-        self.repeat(&self.work.flush, &mut seen, IDLE, || self.flush_oldest());
+        self.repeat("flush", &self.work.flush, &mut seen, IDLE, || self.flush_oldest());
     }
 
     fn compact_loop(&self) {
         let mut seen = 0;
-        self.repeat(&self.work.compact, &mut seen, IDLE, || self.compact_once());
+        self.repeat("compact", &self.work.compact, &mut seen, IDLE, || self.compact_once());
     }
 
     fn prepare_loop(&self) {
         let mut seen = 0;
-        self.repeat(&self.work.prepare, &mut seen, IDLE, || {
+        self.repeat(PREPARE, &self.work.prepare, &mut seen, IDLE, || {
             if let Some(wal) = &self.wal {
                 wal.prefault_ahead();
             }
@@ -207,7 +210,7 @@ impl Core {
             Durability::Interval(period) => Some(period),
             _ => None,
         };
-        self.repeat(&self.work.sync, &mut seen, interval.unwrap_or(IDLE), || {
+        self.repeat("sync", &self.work.sync, &mut seen, interval.unwrap_or(IDLE), || {
             let wanted = if interval.is_some() { Some(self.last_seqno()) } else { self.syncer.wanted() };
             if let Some(seqno) = wanted {
                 self.sync_to(seqno)?;
@@ -218,13 +221,26 @@ impl Core {
 
     /// Repeats `step` while it finds something to do, waits for the signal when it does not, and retries
     /// after a pause when it fails.
-    fn repeat(&self, signal: &Signal, seen: &mut u64, idle: Duration, step: impl Fn() -> Result<bool>) {
+    fn repeat(
+        &self,
+        task: &'static str,
+        signal: &Signal,
+        seen: &mut u64,
+        idle: Duration,
+        step: impl Fn() -> Result<bool>,
+    ) {
+        let mut failed = false;
         while !self.work.is_stopping() {
-            let pause = match step() {
+            let outcome = step();
+            if failed && outcome.is_ok() {
+                self.work.failures.lock().remove(task);
+            }
+            failed = outcome.is_err();
+            let pause = match outcome {
                 Ok(true) => continue,
                 Ok(false) => idle,
                 Err(error) => {
-                    self.work.note_error(&error);
+                    self.work.note_error(task, &error);
                     self.update_pressure();
                     RETRY
                 }
