@@ -34,6 +34,8 @@ mod held;
 mod histogram;
 mod metrics;
 mod output;
+mod pending;
+mod queue;
 mod registry;
 mod server;
 mod session;
