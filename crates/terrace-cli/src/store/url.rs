@@ -36,7 +36,7 @@ impl UrlStore {
         let address = client.get_connection_info().addr().to_string();
         let connection = client
             .get_connection_with_timeout(CONNECT_TIMEOUT)
-            .map_err(|e| Failure::error(Code::Server, format!("cannot connect to {address}: {e}")))?;
+            .map_err(|e| Failure::error(Code::Server, cannot_connect(&address, &e)))?;
         Ok(Self { connection, lacks_transactions: false })
     }
 
@@ -130,6 +130,18 @@ impl UrlStore {
         }
         Ok(keys)
     }
+}
+
+/// Why there is no connection, and the way out.
+fn cannot_connect(address: &str, error: &redis::RedisError) -> String {
+    let advice = match error.kind() {
+        redis::ErrorKind::AuthenticationFailed => {
+            "; a password goes into the URL: redis://:password@host:port"
+        }
+        _ if error.is_connection_refusal() => "; is `terrace serve` running there?",
+        _ => "",
+    };
+    format!("cannot connect to {address}: {error}{advice}")
 }
 
 /// The command that writes an entry.
