@@ -15,7 +15,7 @@ mod reclaim;
 mod targets;
 
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use crate::base::{FileId, Seqno};
@@ -29,6 +29,9 @@ pub(crate) use targets::{Targets, pending_compaction_bytes};
 pub(crate) struct PickerOptions {
     /// Runs in level 0 that start a compaction. More means less rewriting and slower reads.
     pub(crate) l0_runs: usize,
+    /// With so many, their merge into a large base level is put off no longer. Must be below the number at
+    /// which writers stop, or nothing would ever be picked again.
+    pub(crate) l0_patience_runs: usize,
     /// How many times larger each level is than the one above it.
     pub(crate) level_ratio: u64,
     /// The base level grows to this size before a level is put above it.
@@ -49,6 +52,7 @@ impl Default for PickerOptions {
     fn default() -> Self {
         Self {
             l0_runs: 4,
+            l0_patience_runs: 12,
             level_ratio: 10,
             base_level_bytes: 512 << 20,
             soft_percent: 85,
@@ -142,17 +146,17 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .or_else(|| picker.garbage())
 }
 
-/// A choice that compacts every table that overlaps `smallest..=largest` of the shallowest level that has any
-/// into the next; `None` when all of them are in one level, or when a running compaction is in the way.
-/// Called again after each step, it settles a range by hand.
+/// A choice that compacts every table that overlaps the range, of the shallowest level from `from` on that has
+/// any, into the next; `None` when all of them are in one level, or when a running compaction is in the way.
+/// Called again after each step, with its output level, it settles a range by hand.
 pub(crate) fn pick_range(
     version: &Version,
     options: &PickerOptions,
     at: &Situation<'_>,
-    smallest: &[u8],
-    largest: &[u8],
+    from: usize,
+    range: RangeInclusive<&[u8]>,
 ) -> Option<Choice> {
-    Picker::new(version, options, at).step_down(smallest, largest)
+    Picker::new(version, options, at).step_down(from, range.start(), range.end())
 }
 
 /// One call of `pick`.

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::handle::Handle;
 use super::keyspace::Keyspace;
+use super::keyspaces::KeyspaceState;
 use super::options::Durability;
 use super::types::{Stamp, WriteOptions};
 use super::write::Commit;
-use crate::base::key::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use crate::base::{EntryMeta, Error, Result};
+use crate::base::entry::take_entry;
+use crate::base::key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, push_prefix, split};
+use crate::base::{EntryMeta, EntryRef, Error, KeyspaceId, Result};
 
 /// The most entries in one batch.
 pub const MAX_BATCH_ENTRIES: u32 = 1 << 20;
@@ -36,6 +38,8 @@ pub struct Batch {
     body: Vec<u8>,
     count: u32,
     reads: Vec<(Vec<u8>, Stamp)>,
+    /// The keyspaces of all keys, with the numbers under which they are encoded.
+    keyspaces: Vec<(Arc<KeyspaceState>, KeyspaceId)>,
     durability: Option<Durability>,
     error: Option<Error>,
 }
@@ -52,7 +56,8 @@ impl std::fmt::Debug for Batch {
 impl Batch {
     pub(super) fn new(handle: &Arc<Handle>) -> Self {
         let handle = Arc::clone(handle);
-        Self { handle, body: Vec::new(), count: 0, reads: Vec::new(), durability: None, error: None }
+        let (body, reads, keyspaces) = (Vec::new(), Vec::new(), Vec::new());
+        Self { handle, body, count: 0, reads, keyspaces, durability: None, error: None }
     }
 
     /// Adds a put to the default keyspace.
@@ -99,10 +104,45 @@ impl Batch {
             .and_then(|meta| self.check_room(key, value).map(|()| meta))
             .and_then(|meta| keyspace.push_entry(&mut self.body, key, meta, value));
         match added {
-            Ok(()) => self.count += 1,
+            Ok(id) => {
+                self.count += 1;
+                self.note(keyspace, id);
+            }
             Err(error) => self.error = Some(error),
         }
         self
+    }
+
+    /// Remembers that a key of this keyspace is encoded under this number.
+    fn note(&mut self, keyspace: &Keyspace, id: KeyspaceId) {
+        let known = |(state, noted): &(Arc<KeyspaceState>, KeyspaceId)| {
+            *noted == id && Arc::ptr_eq(state, &keyspace.state)
+        };
+        // The last one first: batches stay in a keyspace for a while.
+        if !self.keyspaces.iter().rev().any(known) {
+            self.keyspaces.push((Arc::clone(&keyspace.state), id));
+        }
+    }
+
+    /// Encodes the writes again, under the numbers that their keyspaces have now.
+    fn renumber(&mut self) -> Result<()> {
+        let (mut body, mut key) = (Vec::with_capacity(self.body.len()), Vec::new());
+        let mut input = &self.body[..];
+        while let Some(entry) = take_entry(&mut input) {
+            key.clear();
+            let Some((old, user_key)) = split(entry.key) else { continue };
+            match self.keyspaces.iter().find(|(_, id)| *id == old) {
+                Some((state, _)) => push_prefix(&mut key, state.id()?),
+                None => push_prefix(&mut key, old),
+            }
+            key.extend_from_slice(user_key);
+            EntryRef { key: &key, ..entry }.encode(&mut body);
+        }
+        self.body = body;
+        for (state, id) in &mut self.keyspaces {
+            *id = state.id()?;
+        }
+        Ok(())
     }
 
     fn check_keyspace(&self, keyspace: &Keyspace) -> Result<()> {
@@ -126,7 +166,11 @@ impl Batch {
     /// otherwise it fails with [`Error::Conflict`] and changes nothing.
     pub fn expect_in(&mut self, keyspace: &Keyspace, key: impl AsRef<[u8]>, stamp: Stamp) -> &mut Self {
         match self.check_keyspace(keyspace).and_then(|()| keyspace.internal_key(key.as_ref())) {
-            Ok(key) => self.reads.push((key, stamp)),
+            Ok(key) => {
+                self.reads.push((key, stamp));
+                // As it was when the key was read: if that has changed, so may have the key.
+                self.note(keyspace, stamp.keyspace);
+            }
             Err(error) => self.error = self.error.take().or(Some(error)),
         }
         self
@@ -149,16 +193,24 @@ impl Batch {
 
     /// Applies all of it, or nothing; returns the sequence number of the last write (for
     /// [`crate::Db::when_durable`]).
-    pub fn commit(self) -> Result<u64> {
+    pub fn commit(mut self) -> Result<u64> {
         if let Some(error) = self.error {
             return Err(error);
         }
-        self.handle.core.write_batch(&Commit {
-            body: &self.body,
-            count: self.count,
-            reads: &self.reads,
-            durability: self.handle.raised(self.durability),
-        })
+        loop {
+            let outcome = self.handle.core.write_batch(&Commit {
+                body: &self.body,
+                count: self.count,
+                reads: &self.reads,
+                keyspaces: &self.keyspaces,
+                durability: self.handle.raised(self.durability),
+            });
+            match outcome {
+                // A keyspace was cleared meanwhile, which is no business of a batch that depends on nothing.
+                Err(Error::Conflict) if self.reads.is_empty() => self.renumber()?,
+                outcome => return outcome,
+            }
+        }
     }
 
     /// As [`Batch::commit`]; the whole of it survives at least what `durability` says.

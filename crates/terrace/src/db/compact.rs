@@ -32,11 +32,16 @@ const MIN_PART_BYTES: u64 = 16 << 20;
 /// larger than what comes down.
 const BASE_LEVEL_BUFFERS: u64 = 8;
 
+/// A merge of level 0 into a base level that is large beside it is put off up to this many times `l0_runs`.
+const L0_PATIENCE: usize = 3;
+
 #[derive(Default)]
 struct State {
     busy: Vec<Locks>,
-    /// Manual compactions that want the tree for themselves.
+    /// Manual compactions that want the tree for themselves, the one that has it included.
     manual: usize,
+    /// One of them has it.
+    taken: bool,
 }
 
 /// What is being compacted.
@@ -52,28 +57,40 @@ impl Compactions {
         self.state.lock().busy.len()
     }
 
-    fn finish(&self, locks: &Locks) {
-        self.state.lock().busy.retain(|held| held != locks);
-        self.changed.notify_all();
-    }
-
-    /// Keeps background compactions from starting and waits for the running ones.
-    fn pause(&self) -> Paused<'_> {
+    /// Keeps other compactions from starting, and waits for the running ones, in the background and by hand.
+    pub(super) fn pause(&self) -> Paused<'_> {
         let mut state = self.state.lock();
         state.manual += 1;
-        while !state.busy.is_empty() {
+        while state.taken || !state.busy.is_empty() {
             self.changed.wait(&mut state);
         }
+        state.taken = true;
         Paused(self)
     }
 }
 
-/// Lets background compactions start again when dropped.
-struct Paused<'a>(&'a Compactions);
+/// Unmarks a choice when dropped, after a panic too.
+struct Busy<'a> {
+    compactions: &'a Compactions,
+    locks: Locks,
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.compactions.state.lock().busy.retain(|held| *held != self.locks);
+        self.compactions.changed.notify_all();
+    }
+}
+
+/// Lets other compactions start again when dropped.
+pub(super) struct Paused<'a>(&'a Compactions);
 
 impl Drop for Paused<'_> {
     fn drop(&mut self) {
-        self.0.state.lock().manual -= 1;
+        let mut state = self.0.state.lock();
+        state.manual -= 1;
+        state.taken = false;
+        self.0.changed.notify_all();
     }
 }
 
@@ -83,9 +100,9 @@ impl Core {
         self.poison.check()?;
         let Some(choice) = self.pick_next() else { return Ok(false) };
         self.work.compacting(); // There may be more to do beside it.
-        let locks = choice.locks.clone();
+        let busy = Busy { compactions: &self.compactions, locks: choice.locks.clone() };
         let outcome = self.carry_out(choice);
-        self.compactions.finish(&locks);
+        drop(busy);
         self.work.compacting();
         outcome.map(|()| true)
     }
@@ -109,18 +126,20 @@ impl Core {
         let keyspaces = self.manifest.lock().state().live_keyspaces();
         let situation = Situation {
             now_ms: self.clock.now_ms(),
-            oldest_snapshot: self.snapshots.seqnos().first().copied().unwrap_or(newest_seqno),
+            oldest_snapshot: self.shards.snapshots().seqnos().first().copied().unwrap_or(newest_seqno),
             newest_seqno,
             keyspaces: &keyspaces,
             busy,
         };
-        let version = Arc::clone(&self.current.load().version);
+        let version = Arc::clone(&self.current().version);
         ask(&version, &self.picker_options(), &situation)
     }
 
     pub(super) fn picker_options(&self) -> PickerOptions {
         PickerOptions {
             l0_runs: self.options.l0_runs,
+            // Where writers begin to be delayed, at the latest.
+            l0_patience_runs: (self.options.l0_limit * 3 / 5).min(L0_PATIENCE * self.options.l0_runs),
             level_ratio: u64::from(self.options.level_ratio),
             base_level_bytes: self.options.effective_write_buffer() * BASE_LEVEL_BUFFERS,
             target_table_bytes: self.options.table_bytes,
@@ -137,7 +156,7 @@ impl Core {
     /// earlier: a snapshot that is missing here must be newer than all of them.
     pub(super) fn readers(&self) -> Readers {
         let keyspaces = self.manifest.lock().state().live_keyspaces();
-        Readers { snapshots: self.snapshots.seqnos(), now_ms: self.clock.now_ms(), keyspaces }
+        Readers { snapshots: self.shards.snapshots().seqnos(), now_ms: self.clock.now_ms(), keyspaces }
     }
 
     /// Reads and writes what the choice says, and installs the outcome.
@@ -145,7 +164,7 @@ impl Core {
         let level = choice.output_level;
         let from_level0 = choice.tables().filter(|(from, _)| *from == 0 && level > 0);
         let drained = from_level0.map(|(_, table)| table.meta().raw_bytes).sum();
-        let version = Arc::clone(&self.current.load().version);
+        let version = Arc::clone(&self.current().version);
         let job = Job::new(&version, choice, self.readers());
         let cancel = || Ok(self.yield_point());
         let new_id = || self.new_file_id();
@@ -255,7 +274,7 @@ impl Core {
             if self.env.spawn.is_none() {
                 return self.work_inline();
             }
-            if self.current.load().sealed.is_empty() && self.compaction_is_idle() {
+            if self.current().sealed.is_empty() && self.compaction_is_idle() {
                 return Ok(());
             }
             self.env.clock.sleep(IDLE_POLL);
@@ -298,17 +317,21 @@ impl Core {
         let high = match high {
             Some(high) => high,
             None => {
-                let version = Arc::clone(&self.current.load().version);
+                let version = Arc::clone(&self.current().version);
                 last =
                     version.tables().map(|(_, table)| table.meta().largest.clone()).max().unwrap_or_default();
                 &last
             }
         };
         let mut outcome = Ok(());
+        // Downwards only: what flushes bring meanwhile is for the next time, or beside writers this never ended.
+        let mut from = 0;
         while outcome.is_ok() {
-            let choice =
-                self.with_situation(&[], |version, options, at| pick_range(version, options, at, low, high));
+            let choice = self.with_situation(&[], |version, options, at| {
+                pick_range(version, options, at, from, low..=high)
+            });
             let Some(choice) = choice else { break };
+            from = choice.output_level;
             outcome = self.check_open().and_then(|()| self.carry_out(choice));
         }
         drop(paused);

@@ -5,18 +5,17 @@
 //! 0. `keyspaces.changing`, `work.flushing`, and the list of running compactions;
 //! 1. `manifest`: held across the edit's sync and the installation of its version;
 //! 2. `ready`: the next memtable, while it is prepared or taken;
-//! 3. `install`: the short critical section that replaces the super version;
+//! 3. `install`, in `shards`: the short critical section that replaces the super version;
 //! 4. the shards, in ascending order.
 //!
 //! No I/O happens under `install` or a shard lock (but for the log append, which is a store into memory), and
 //! no user code under any of them.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::clock::StoreClock;
@@ -25,7 +24,8 @@ use super::counters::Counters;
 use super::keyspaces::Keyspaces;
 use super::options::Options;
 use super::poison::Poison;
-use super::snapshots::{PinnedSeqno, SnapshotList};
+use super::shards::Shards;
+use super::snapshots::PinnedSeqno;
 use super::stall::{Load, Stall};
 use super::super_version::SuperVersion;
 use super::syncer::Syncer;
@@ -58,21 +58,20 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) clock: StoreClock,
     pub(super) hash_seed: u64,
-    /// The last sequence number given out.
-    pub(super) seqno: CachePadded<AtomicU64>,
-    pub(super) shards: Box<[CachePadded<Mutex<Shard>>]>,
-    pub(super) current: ArcSwap<SuperVersion>,
+    /// The size at which a memtable is sealed: the option, or more if an empty memtable comes near it.
+    pub(super) write_buffer_bytes: u64,
+    pub(super) shards: Shards<Shard, SuperVersion>,
     pub(super) manifest: Mutex<Manifest>,
     pub(super) ready: Mutex<Option<Ready>>,
-    pub(super) install: Mutex<()>,
     pub(super) next_file_id: Arc<AtomicU64>,
     pub(super) wal: Option<Wal>,
     pub(super) pool: Arc<ChunkPool>,
     pub(super) memtable_options: MemtableOptions,
     pub(super) keyspaces: Keyspaces,
-    pub(super) snapshots: Arc<SnapshotList>,
     pub(super) cache: Arc<Cache>,
     pub(super) stall: Stall,
+    /// Held while the stall and the cache are told of the state.
+    pub(super) pressure: Mutex<()>,
     pub(super) syncer: Syncer,
     pub(super) poison: Poison,
     pub(super) compactions: Compactions,
@@ -90,15 +89,15 @@ impl Core {
         shard_hash(self.hash_seed, key)
     }
 
-    /// The shard of a hash.
+    /// The super version that is current now, for the duration of a read.
     #[inline]
-    pub(super) fn shard_of(&self, hash: u64) -> usize {
-        (hash as usize) & (self.shards.len() - 1)
+    pub(super) fn current(&self) -> impl Deref<Target = Arc<SuperVersion>> + use<> {
+        self.shards.state()
     }
 
     /// The last sequence number given out.
     pub(super) fn last_seqno(&self) -> Seqno {
-        self.seqno.load(Ordering::Acquire)
+        self.shards.last_seqno()
     }
 
     /// `Error::Closed` once the store is closed.
@@ -107,43 +106,35 @@ impl Core {
         if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
     }
 
+    /// `Error::Closed` once the directory was let go. Whoever is about to write into it asks while holding
+    /// `flushing`, `manifest` or `ready`, which the closing holds to let go; it itself writes after `closed`.
+    pub(super) fn check_held(&self) -> Result<()> {
+        if self.lock.lock().is_some() { Ok(()) } else { Err(Error::Closed) }
+    }
+
     /// A number for a new file.
     pub(super) fn new_file_id(&self) -> FileId {
         FileId(self.next_file_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Waits until every writer that holds a sequence number at or below the current one has finished, by
-    /// passing through each shard's lock once.
-    pub(super) fn writers_barrier(&self) {
-        for shard in &self.shards {
-            drop(shard.lock());
-        }
-    }
-
-    /// Pins the newest sequence number: every write at or below it is complete on return, every later one
-    /// gets a higher number, and what it sees is kept until the pin goes.
+    /// A snapshot of now; see `Shards::pin_newest`.
     pub(super) fn pin_newest(&self) -> PinnedSeqno {
-        let pinned = self.snapshots.pin(|| self.last_seqno());
-        self.writers_barrier();
-        pinned
+        self.shards.pin_newest()
     }
 
     /// Replaces the super version by what `next` makes of the current one.
     pub(super) fn install(&self, next: impl FnOnce(&SuperVersion) -> SuperVersion) {
-        let guard = self.install.lock();
-        let now = self.current.load();
-        let next = Arc::new(next(&now));
-        drop(now);
-        self.current.store(next);
-        drop(guard);
+        self.shards.install(next);
         self.update_pressure();
     }
 
     /// Tells back-pressure and the cache how full things are.
     pub(super) fn update_pressure(&self) {
-        let state = self.current.load();
+        // Looking and telling in one step: who looked first must not speak last.
+        let _in_order = self.pressure.lock();
+        let state = self.current();
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.options.effective_write_buffer();
+        let write_buffer = self.write_buffer_bytes;
         let background = self.options.background_compaction;
         let pending = if background { self.pending_compaction_bytes(&state.version) } else { 0 };
         let l0_runs = if background { state.version.levels()[0].runs().len() as u64 } else { 0 };
@@ -163,7 +154,7 @@ impl Core {
     /// pinned filters and indexes, and the buffers of background work do not take.
     fn cache_capacity(&self, state: &SuperVersion) -> u64 {
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.options.effective_write_buffer();
+        let write_buffer = self.write_buffer_bytes;
         let log = if self.wal.is_some() { write_buffer + write_buffer / 4 } else { 0 };
         let memtables = (2 * write_buffer).max(write_buffer + state.sealed_bytes());
         let taken = memtables + log + self.cache.pinned_bytes() + budget / 16;

@@ -66,7 +66,7 @@ impl Counters {
 impl Core {
     /// All statistics.
     pub(super) fn stats(&self) -> Stats {
-        let state = self.current.load_full();
+        let state = self.shards.state_full();
         let levels = self.level_stats();
         let table_bytes: u64 = levels.iter().map(|l| l.bytes).sum();
         let deepest = levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
@@ -103,7 +103,7 @@ impl Core {
             read_amplification: ratio(probes, filter.found),
             space_amplification: ratio(table_bytes, deepest),
             last_seqno: self.last_seqno(),
-            snapshots: self.snapshots.count() as u64,
+            snapshots: self.shards.snapshots().count() as u64,
             compactions_running: self.compactions.running() as u64,
             compaction_pending_bytes: self.pending_compaction_bytes(&state.version),
             background_error: self.work.error_text(),
@@ -111,7 +111,7 @@ impl Core {
     }
 
     fn level_stats(&self) -> Vec<LevelStats> {
-        let state = self.current.load();
+        let state = self.current();
         let levels = state.version.levels().iter().zip(&self.counters.levels);
         let stats = levels.map(|(level, counters)| LevelStats {
             runs: level.runs().len() as u64,
@@ -139,7 +139,7 @@ impl Core {
     fn filter_stats(&self) -> FilterStats {
         let [rejected, found, false_positives] = self.counters.retired_filters.each_ref().map(get);
         let mut sum = FilterStats { rejected, found, false_positives };
-        for (_, table) in self.current.load().version.tables() {
+        for (_, table) in self.current().version.tables() {
             let stats = table.filter_stats();
             sum.rejected += stats.rejected;
             sum.found += stats.found;

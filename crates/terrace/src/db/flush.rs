@@ -22,8 +22,9 @@ const MIN_PART_BYTES: u64 = 8 << 20;
 impl Core {
     /// Flushes the oldest sealed memtable; `false` if there is none.
     pub(super) fn flush_oldest(&self) -> Result<bool> {
-        let _one_at_a_time = self.work.flushing.lock();
-        let Some(sealed) = self.current.load().oldest_sealed().cloned() else { return Ok(false) };
+        let one_at_a_time = self.work.flushing.lock();
+        self.check_held()?;
+        let Some(sealed) = self.current().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
         let tables = self.write_memtable(&sealed)?;
         let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
@@ -34,12 +35,12 @@ impl Core {
         self.commit_edit(edit, Some(&sealed))?;
         self.counters.flushed(user_bytes, written);
         self.stall.flushed(sealed.bytes, &*self.env.clock);
-        self.syncer.advance(sealed.last_seqno);
-        if let Some(wal) = &self.wal {
-            wal.retire(sealed.last_seqno)?;
-        }
+        let retired = self.wal.as_ref().map_or(Ok(()), |wal| wal.retire(sealed.last_seqno));
         self.work.flushed();
-        Ok(true)
+        drop(one_at_a_time);
+        // Runs callbacks, so under no lock: they may flush.
+        self.syncer.advance(sealed.last_seqno);
+        retired.map(|()| true)
     }
 
     /// Writes a sealed memtable as one run, in parallel key ranges.
@@ -84,28 +85,36 @@ impl Core {
     pub(super) fn flush_all(&self) -> Result<()> {
         self.poison.check()?;
         let target = self.last_seqno();
-        self.writers_barrier();
-        let active = Arc::clone(&self.current.load().active);
+        self.shards.writers_barrier();
+        let active = Arc::clone(&self.current().active);
         if !active.is_empty() {
             self.seal(&active, 0)?;
         }
-        while self.current.load().flushed_seqno < target && self.flush_oldest()? {}
+        while self.current().flushed_seqno < target && self.flush_oldest()? {}
         Ok(())
     }
 
     /// Makes an edit durable and installs what it leads to, together with the removal of a flushed memtable.
     pub(super) fn commit_edit(&self, mut edit: Edit, flushed: Option<&Sealed>) -> Result<()> {
         let mut manifest = self.manifest.lock();
+        self.check_held()?;
         self.poison.check()?;
         edit.next_file_id = Some(self.next_file_id.load(Ordering::Relaxed));
         edit.clock_ms = Some(self.clock.now_ms());
-        manifest.append(&edit).map_err(|error| match error {
-            Error::Full { .. } => error, // The manifest starts a new file next time; nothing is in doubt.
-            error => self.poison.set(error),
-        })?;
-        let base = Arc::clone(&self.current.load().version);
+        // First, because an edit that makes no version must not become durable: no opening would get past it.
+        let base = Arc::clone(&self.current().version);
         let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
         let version = Arc::new(version);
+        manifest.append(&edit).map_err(|error| match error {
+            Error::Full { .. } if !manifest.is_poisoned() => {
+                // The edit is certainly not recorded, and so its new tables are nobody's.
+                let is_new = |placed: &&Placed| !edit.removed.iter().any(|(_, id)| *id == placed.meta.id);
+                let tables: Vec<_> = edit.added.iter().filter(is_new).map(|p| p.meta.clone()).collect();
+                discard(&*self.env.fs, &self.dir, &tables);
+                error
+            }
+            error => self.poison.set(error),
+        })?;
         self.install(|now| SuperVersion {
             active: Arc::clone(&now.active),
             sealed: match flushed {

@@ -17,8 +17,7 @@ pub(super) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // Whoever wants to know of a failure calls `close`; without it, the log has everything.
-        let _ = self.core.shut_down();
+        self.core.close_unattended();
     }
 }
 

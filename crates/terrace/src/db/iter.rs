@@ -153,7 +153,7 @@ impl Source {
         // The number is pinned until the state is, so that no flush in between drops what it needs.
         let own = if snapshot.is_none() { Some(core.pin_newest()) } else { None };
         let at = snapshot.or(own.as_ref()).map_or(0, PinnedSeqno::seqno);
-        let state = core.current.load_full();
+        let state = core.shards.state_full();
         drop(own);
         let prefix_bytes = prefix.len();
         let scratch = Vec::new();

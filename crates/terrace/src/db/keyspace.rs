@@ -8,8 +8,8 @@ use super::handle::Handle;
 use super::iter::Iter;
 use super::keyspaces::KeyspaceState;
 use super::types::{Entry, Stamp, WriteOptions};
-use crate::base::key::push_prefix;
-use crate::base::{EntryMeta, EntryRef, Error, Kind, Result, Slice};
+use crate::base::key::{push_prefix, split};
+use crate::base::{EntryMeta, EntryRef, Error, KeyspaceId, Kind, Result, Slice};
 
 /// A named set of keys in a store, with an order and a life of its own.
 ///
@@ -222,18 +222,18 @@ impl Keyspace {
         Ok(internal)
     }
 
-    /// The internal keys of a put, for a batch.
+    /// Appends an entry to the body of a batch; the number that the keyspace has in it.
     pub(super) fn push_entry(
         &self,
         body: &mut Vec<u8>,
         key: &[u8],
         meta: EntryMeta,
         value: &[u8],
-    ) -> Result<()> {
+    ) -> Result<KeyspaceId> {
         debug_assert!(meta.kind != Kind::Delete || value.is_empty());
         self.with_internal(key, |internal| {
             EntryRef { key: internal, meta, value }.encode(body);
-            Ok(())
+            Ok(split(internal).map_or(KeyspaceId(0), |(id, _)| id))
         })
     }
 }

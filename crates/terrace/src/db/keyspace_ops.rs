@@ -34,6 +34,8 @@ impl Core {
         let state = self.keyspaces.find(name).ok_or_else(|| Error::UnknownKeyspace { name: name.into() })?;
         self.commit_edit(Edit { dropped: vec![state.id()?], ..Edit::default() }, None)?;
         self.keyspaces.remove(name);
+        // Batches that have seen the old number under their locks come before this.
+        self.shards.writers_barrier();
         self.work.flushed();
         Ok(())
     }
@@ -48,6 +50,7 @@ impl Core {
             Edit { dropped: vec![state.id()?], created: vec![(id, name.to_string())], ..Edit::default() };
         self.commit_edit(edit, None)?;
         self.keyspaces.renumber(name, id);
+        self.shards.writers_barrier(); // As above.
         self.work.flushed();
         Ok(())
     }

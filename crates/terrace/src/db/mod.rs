@@ -19,6 +19,7 @@ mod options;
 mod poison;
 mod read;
 mod seal;
+mod shards;
 mod snapshot;
 mod snapshots;
 mod stall;
@@ -95,7 +96,8 @@ impl Db {
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Self> {
         let core = open::open(path, options)?;
-        let default = core.open_keyspace(keyspaces::DEFAULT_KEYSPACE)?;
+        let default = core.open_keyspace(keyspaces::DEFAULT_KEYSPACE);
+        let default = default.inspect_err(|_| drop(core.shut_down()))?;
         let handle = Arc::new(Handle { core, default });
         Ok(Self { default: handle.default_keyspace() })
     }
@@ -166,7 +168,7 @@ impl Db {
     pub fn verify(&self) -> Result<()> {
         let core = &self.handle().core;
         core.check_open()?;
-        let version = Arc::clone(&core.current.load().version);
+        let version = Arc::clone(&core.current().version);
         version.tables().try_for_each(|(_, table)| table.verify())
     }
 

@@ -8,8 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use super::clock::StoreClock;
@@ -17,12 +15,13 @@ use super::compact::Compactions;
 use super::core::{Core, Shard};
 use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
 use super::options::{Durability, Options};
-use super::snapshots::SnapshotList;
+use super::shards::Shards;
 use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
 use crate::base::error::IoContext;
-use crate::base::{Error, FileId, KeyspaceId, Result, Seqno};
+use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
+use crate::base::{EntryRef, Error, FileId, KeyspaceId, Result, Seqno};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
@@ -30,7 +29,7 @@ use crate::version::{Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
 
 /// Smallest and largest arena chunk of a memtable shard.
-const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 16 << 10..=256 << 10;
+const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=256 << 10;
 const LANE_CHUNK_BYTES: u64 = 64 << 10;
 const PREFAULT_BYTES: u64 = 4 << 20;
 const SPARE_SEGMENTS: usize = 4;
@@ -46,7 +45,11 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     recover_log(&mut core)?;
     let core = Arc::new(core);
     core.update_pressure();
-    core.start_threads()?;
+    if let Err(error) = core.start_threads() {
+        // Those that did start hold the core, and with it the lock.
+        let _ = core.shut_down();
+        return Err(error);
+    }
     core.work.flushed();
     Ok(core)
 }
@@ -138,9 +141,11 @@ fn build(
         chunk_bytes: per_shard.next_power_of_two().clamp(*CHUNK_BYTES.start(), *CHUNK_BYTES.end()),
         expected_bytes: write_buffer,
     };
-    let pool = ChunkPool::new(write_buffer);
+    let pool = ChunkPool::new(write_buffer / 2);
     let (active, writers) = Memtable::new(&pool, &memtable_options);
-    let shards = writers.into_iter().map(|writer| CachePadded::new(Mutex::new(Shard { writer, log: None })));
+    // With many shards and a small buffer, first chunks and indexes alone would fill it.
+    let write_buffer_bytes = options.effective_write_buffer().max(2 * active.bytes() as u64);
+    let shards = writers.into_iter().map(|writer| Shard { writer, log: None });
     let current = SuperVersion {
         active,
         sealed: Vec::new(),
@@ -150,20 +155,18 @@ fn build(
     Ok(Core {
         clock: StoreClock::new(Arc::clone(&env.clock), state.clock_ms),
         hash_seed: env.rng.next_u64(),
-        seqno: CachePadded::new(AtomicU64::new(state.flushed_seqno)),
-        shards: shards.collect(),
-        current: ArcSwap::from_pointee(current),
+        shards: Shards::new(shards, state.flushed_seqno, current),
+        write_buffer_bytes,
         next_file_id: Arc::new(AtomicU64::new(state.next_file_id.max(1))),
         keyspaces: Keyspaces::new(state.keyspaces.iter().map(|(id, name)| (*id, name.clone()))),
         manifest: Mutex::new(manifest),
         ready: Mutex::default(),
-        install: Mutex::default(),
         wal: None,
         pool,
         memtable_options,
-        snapshots: Arc::new(SnapshotList::default()),
         cache,
         stall: super::stall::Stall::default(),
+        pressure: Mutex::default(),
         syncer: Syncer::default(),
         poison: super::poison::Poison::default(),
         compactions: Compactions::default(),
@@ -193,7 +196,7 @@ fn remove_orphans(core: &Core) -> Result<()> {
 
 /// Replays the log into tables and starts a fresh one.
 fn recover_log(core: &mut Core) -> Result<()> {
-    let flushed = core.current.load().flushed_seqno;
+    let flushed = core.current().flushed_seqno;
     let report = {
         let core = &*core;
         let mut visit = |first, count, body: &[u8]| replay_record(core, first, count, body);
@@ -212,17 +215,20 @@ fn recover_log(core: &mut Core) -> Result<()> {
 fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
     let mut input = body;
     for seqno in first..first + u64::from(count) {
-        let Some(entry) = take_entry(&mut input) else {
+        let within = |entry: &EntryRef<'_>| {
+            entry.key.len() <= MAX_INTERNAL_KEY_BYTES && entry.value.len() <= MAX_VALUE_BYTES
+        };
+        let Some(entry) = take_entry(&mut input).filter(within) else {
             let detail = format!("the record of write {first} holds fewer than {count} well-formed entries");
             return Err(Error::corruption(&core.dir, 0, detail));
         };
         let hash = core.hash(entry.key);
-        let mut shard = core.shards[core.shard_of(hash)].lock();
+        let mut shard = core.shards.lock(core.shards.of(hash));
         shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
     }
-    core.seqno.fetch_max(first + u64::from(count) - 1, Ordering::AcqRel);
-    let active = Arc::clone(&core.current.load().active);
-    if active.bytes() as u64 >= core.options.effective_write_buffer() {
+    core.shards.raise_seqno(first + u64::from(count) - 1);
+    let active = Arc::clone(&core.current().active);
+    if active.bytes() as u64 >= core.write_buffer_bytes {
         core.seal(&active, 0)?;
         while core.flush_oldest()? {}
     }
@@ -258,9 +264,28 @@ fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
     let segment = wal.switch(core.last_seqno() + 1);
     let segment =
         segment.ok_or_else(|| Error::invalid("the log has no segment although one was prepared"))?;
-    for (number, shard) in core.shards.iter().enumerate() {
-        shard.lock().log = Some((Lane::new(number as u16), Arc::clone(&segment)));
+    for number in 0..core.shards.count() {
+        core.shards.lock(number).log = Some((Lane::new(number as u16), Arc::clone(&segment)));
     }
     core.wal = Some(wal);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::EntryMeta;
+
+    /// A record in the log with a sound checksum and a key beyond the limit ran into an assertion of the
+    /// memtable: a store that panicked whenever it was opened.
+    #[test]
+    fn a_logged_entry_beyond_the_limits_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let core = open(dir.path(), Options::new().durability(Durability::Memory)).unwrap();
+        let mut body = Vec::new();
+        EntryRef { key: &vec![7; MAX_INTERNAL_KEY_BYTES + 1], meta: EntryMeta::PUT, value: b"" }
+            .encode(&mut body);
+        assert!(matches!(replay_record(&core, 1, 1, &body), Err(Error::Corruption { .. })));
+        core.shut_down().unwrap();
+    }
 }

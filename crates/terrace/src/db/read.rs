@@ -8,7 +8,7 @@ use super::super_version::SuperVersion;
 use super::types::{Entry, Stamp};
 use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
-use crate::base::key::{prefix_successor, push_prefix};
+use crate::base::key::{prefix_successor, push_prefix, split};
 use crate::base::{EntryMeta, KeyspaceId, Result, Seqno, Slice};
 use crate::table::TableMeta;
 
@@ -38,7 +38,7 @@ impl Core {
     /// The current entry of an internal key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let found = state.find(self.hash(key), key, MAX_SEQNO)?;
         Ok(found.and_then(|version| self.live(version)))
     }
@@ -46,7 +46,7 @@ impl Core {
     /// The entry of an internal key as of `at`, which the caller has pinned.
     pub(super) fn get_at(&self, key: &[u8], at: Seqno) -> Result<Option<Entry>> {
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let found = state.find(self.hash(key), key, at)?;
         Ok(found.and_then(|version| self.live(version)))
     }
@@ -55,10 +55,11 @@ impl Core {
     /// number found, or the flush horizon of the pinned state if nothing newer was found.
     pub(super) fn get_stamped(&self, key: &[u8]) -> Result<(Option<Entry>, Stamp)> {
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let found = state.find(self.hash(key), key, MAX_SEQNO)?;
         let seqno = found.as_ref().map_or(0, |version| version.seqno);
-        let stamp = Stamp(seqno.max(state.flushed_seqno));
+        let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
+        let stamp = Stamp { seqno: seqno.max(state.flushed_seqno), keyspace };
         Ok((found.and_then(|version| self.live(version)), stamp))
     }
 
@@ -67,7 +68,7 @@ impl Core {
     pub(super) fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>> {
         const GROUP: usize = 32;
         self.check_open()?;
-        let state = self.current.load();
+        let state = self.current();
         let mut entries = Vec::with_capacity(keys.len());
         for group in keys.chunks(GROUP) {
             let mut hashes = [0u64; GROUP];
@@ -96,7 +97,7 @@ impl Core {
 
     /// An estimate of the keys in a keyspace, from the counts of the tables and memtables.
     pub(super) fn approximate_len(&self, id: KeyspaceId) -> u64 {
-        let state = self.current.load();
+        let state = self.current();
         let mut prefix = Vec::new();
         push_prefix(&mut prefix, id);
         let end = prefix_successor(&prefix);

@@ -21,6 +21,7 @@ impl Core {
     }
 
     fn prepare_locked(&self, ready: &mut Option<Ready>, body_bytes: usize) -> Result<()> {
+        self.check_held()?;
         if let Some(wal) = &self.wal {
             wal.prepare(record_bytes(body_bytes))?;
         }
@@ -35,7 +36,7 @@ impl Core {
     /// `body_bytes`.
     pub(super) fn seal(&self, expected: &Arc<Memtable>, body_bytes: usize) -> Result<()> {
         let mut ready = self.ready.lock();
-        if !Arc::ptr_eq(&self.current.load().active, expected) {
+        if !Arc::ptr_eq(&self.current().active, expected) {
             return Ok(());
         }
         self.prepare_locked(&mut ready, body_bytes)?;
@@ -51,11 +52,11 @@ impl Core {
     /// complete, and the next one will try again.
     pub(super) fn seal_in_passing(&self, expected: &Arc<Memtable>) {
         let Some(mut ready) = self.ready.try_lock() else { return };
-        if !Arc::ptr_eq(&self.current.load().active, expected) {
+        if !Arc::ptr_eq(&self.current().active, expected) {
             return;
         }
         let prepared = self.wal.as_ref().is_none_or(crate::wal::Wal::is_prepared);
-        let far_over = expected.bytes() as u64 >= self.options.effective_write_buffer() * 5 / 4;
+        let far_over = expected.bytes() as u64 >= self.write_buffer_bytes * 5 / 4;
         if (!prepared || ready.is_none()) && !far_over && self.env.spawn.is_some() {
             self.work.prepare_wanted();
             return;
@@ -74,32 +75,24 @@ impl Core {
 
     /// The swap itself. `ready` is locked, so nobody else is sealing.
     fn swap(&self, next: Ready) {
-        let retired = {
-            let _install = self.install.lock();
-            let now = self.current.load_full();
+        let Ready { memtable, writers } = next;
+        let retired = self.shards.swap(|now, last_seqno, shards| {
             let mut sealed = Vec::with_capacity(now.sealed.len() + 1);
-            let mut guards: Vec<_> = self.shards.iter().map(|shard| shard.lock()).collect();
-            let last_seqno = self.last_seqno();
             let bytes = now.active.bytes() as u64;
             sealed.push(Sealed { memtable: Arc::clone(&now.active), last_seqno, bytes });
             sealed.extend(now.sealed.iter().cloned());
             let segment = self.wal.as_ref().and_then(|wal| wal.switch(last_seqno + 1));
-            let mut retired = Vec::with_capacity(guards.len());
-            for (guard, writer) in guards.iter_mut().zip(next.writers) {
-                retired.push(std::mem::replace(&mut guard.writer, writer));
-                if let (Some((lane, current)), Some(segment)) = (&mut guard.log, &segment) {
+            let mut retired = Vec::with_capacity(shards.len());
+            for (shard, writer) in shards.iter_mut().zip(writers) {
+                retired.push(std::mem::replace(&mut shard.writer, writer));
+                if let (Some((lane, current)), Some(segment)) = (&mut shard.log, &segment) {
                     lane.reset();
                     *current = Arc::clone(segment);
                 }
             }
-            self.current.store(Arc::new(SuperVersion {
-                active: next.memtable,
-                sealed,
-                version: Arc::clone(&now.version),
-                flushed_seqno: now.flushed_seqno,
-            }));
-            retired
-        };
+            let (version, flushed_seqno) = (Arc::clone(&now.version), now.flushed_seqno);
+            (SuperVersion { active: memtable, sealed, version, flushed_seqno }, retired)
+        });
         drop(retired);
         self.update_pressure();
     }

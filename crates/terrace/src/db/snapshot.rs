@@ -14,7 +14,7 @@ use crate::base::{Result, Slice};
 /// batches whole.
 ///
 /// While it lives, old versions of overwritten keys are kept. Entries still disappear from it when they
-/// expire, and a keyspace that is dropped is gone from it too.
+/// expire, and a keyspace that is dropped or cleared is gone from it too.
 #[derive(Clone)]
 pub struct Snapshot {
     handle: Arc<Handle>,

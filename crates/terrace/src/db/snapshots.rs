@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::base::Seqno;
+use crate::base::sync::Mutex;
 
 /// Sequence numbers that somebody still reads at, with a count each.
 #[derive(Debug, Default)]
@@ -62,7 +61,7 @@ impl Drop for PinnedSeqno {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

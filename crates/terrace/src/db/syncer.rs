@@ -5,7 +5,7 @@
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::base::{Result, Seqno};
+use crate::base::{Error, Result, Seqno};
 
 /// Called with the outcome when a write has become durable.
 pub(super) type Callback = Box<dyn FnOnce(Result<()>) + Send>;
@@ -15,6 +15,8 @@ struct State {
     durable: Seqno,
     syncing: bool,
     callbacks: Vec<(Seqno, Callback)>,
+    /// Why there will be no further sync, once the store is closed.
+    closed: Option<Error>,
 }
 
 /// Serialises syncs and remembers how far the log is durable.
@@ -94,6 +96,11 @@ impl Syncer {
             callback(Ok(()));
             return false;
         }
+        if let Some(reason) = state.closed.clone() {
+            drop(state);
+            callback(Err(reason));
+            return false;
+        }
         state.callbacks.push((seqno, callback));
         true
     }
@@ -103,19 +110,24 @@ impl Syncer {
         self.state.lock().callbacks.iter().map(|(at, _)| *at).max()
     }
 
-    /// Ends every callback with `outcome`: there will be no further sync.
-    pub(super) fn abandon(&self, outcome: &Result<()>) {
+    /// Ends every callback with `reason`: there will be no sync for them.
+    pub(super) fn abandon(&self, reason: &Error) {
         let callbacks = std::mem::take(&mut self.state.lock().callbacks);
         for (_, callback) in callbacks {
-            callback(outcome.clone());
+            callback(Err(reason.clone()));
         }
+    }
+
+    /// As `abandon`, for those that come later as well.
+    pub(super) fn close(&self, reason: &Error) {
+        self.state.lock().closed = Some(reason.clone());
+        self.abandon(reason);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Error;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -140,6 +152,20 @@ mod tests {
         }
         assert_eq!(syncs.load(Ordering::Relaxed), 1);
         assert_eq!(syncer.durable(), 8);
+    }
+
+    /// `when_durable` found the store open, the store closed and ended all callbacks, and then the callback was
+    /// registered: nobody ever called it.
+    #[test]
+    fn a_callback_that_comes_after_the_close_hears_of_it() {
+        let syncer = Syncer::new(3);
+        syncer.close(&Error::Closed);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let late = sender.clone();
+        assert!(!syncer.register(9, Box::new(move |r| late.send(r.is_ok()).unwrap())));
+        assert!(!receiver.try_recv().expect("it is called at once"));
+        assert!(!syncer.register(3, Box::new(move |r| sender.send(r.is_ok()).unwrap())));
+        assert!(receiver.try_recv().unwrap(), "what is durable is durable");
     }
 
     #[test]

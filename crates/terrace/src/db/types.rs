@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Durability;
-use crate::base::Slice;
+use crate::base::{KeyspaceId, Seqno, Slice};
 
 /// How one write is done.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +62,11 @@ pub struct Entry {
 /// The state of a key at the time of a read, to be checked by a conditional commit.
 ///
 /// A stamp is good for the short time between a read and the commit that depends on it; one kept for
-/// longer may cause a [`crate::Error::Conflict`] although nothing changed, never the reverse.
+/// longer, or across a clear of its keyspace, may cause a [`crate::Error::Conflict`] although nothing changed, never the reverse.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Stamp(pub(crate) u64);
+pub struct Stamp {
+    /// No write to the key between the read and this sequence number is unknown to the reader.
+    pub(crate) seqno: Seqno,
+    /// The number that the keyspace had.
+    pub(crate) keyspace: KeyspaceId,
+}

@@ -8,6 +8,7 @@
 //! Each is a loop over one step that an inline store (no threads) runs on its own. A step that fails on a full
 //! disk is tried again; one that poisons the store ends the thread's work but not its waiting.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -112,12 +113,17 @@ impl Work {
         self.last_error.lock().as_ref().map(ToString::to_string)
     }
 
-    /// Ends all threads and waits for them; the number that panicked.
-    pub(super) fn stop(&self) -> u64 {
+    /// Tells all threads to end.
+    fn ask_to_stop(&self) {
         self.stopping.store(true, Ordering::Release);
         for signal in [&self.flush, &self.compact, &self.prepare, &self.sync] {
             signal.raise();
         }
+    }
+
+    /// Ends all threads and waits for them; the number that panicked.
+    pub(super) fn stop(&self) -> u64 {
+        self.ask_to_stop();
         for thread in std::mem::take(&mut *self.threads.lock()) {
             if !thread.join() {
                 self.panics.fetch_add(1, Ordering::Relaxed);
@@ -127,14 +133,38 @@ impl Work {
     }
 }
 
+thread_local! {
+    /// The address of the core whose background thread this is; 0 in every other thread.
+    static OWNER: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The core as a background thread has it: a panic poisons the store, or writers would wait for ever for what
+/// that thread no longer does.
+struct Watched {
+    core: Arc<Core>,
+    name: String,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let detail = std::io::Error::other(format!("the thread {} panicked", self.name));
+            self.core.poison.set(Error::io("go on with", &self.core.dir, detail));
+        }
+    }
+}
+
 impl Core {
     /// Starts the background threads, unless the store runs inline.
     pub(super) fn start_threads(self: &Arc<Self>) -> Result<()> {
         let Some(spawn) = self.env.spawn.clone() else { return Ok(()) };
         let start = |name: &str, body: fn(&Core)| -> Result<()> {
-            let core = Arc::clone(self);
-            let thread =
-                spawn.spawn(name, Box::new(move || body(&core))).at("start a thread for", &self.dir)?;
+            let watched = Watched { core: Arc::clone(self), name: name.to_string() };
+            let run = move || {
+                OWNER.set(Arc::as_ptr(&watched.core).addr());
+                body(&watched.core);
+            };
+            let thread = spawn.spawn(name, Box::new(run)).at("start a thread for", &self.dir)?;
             self.work.threads.lock().push(thread);
             Ok(())
         };
@@ -216,19 +246,39 @@ impl Core {
 
     /// Returns once everything up to `seqno` survives a power loss.
     pub(super) fn sync_to(&self, seqno: Seqno) -> Result<()> {
-        let Some(wal) = &self.wal else { return self.flush_all() };
         if let Err(error) = self.poison.check() {
             // Nobody will sync any more, so nobody is to wait for it.
-            self.syncer.abandon(&Err(error.clone()));
+            self.syncer.abandon(&error);
             return Err(error);
         }
+        let Some(wal) = &self.wal else { return self.flush_all() };
         self.syncer.wait(seqno, &|| {
             let reached = self.last_seqno();
-            self.writers_barrier();
+            self.shards.writers_barrier();
+            // A writer that failed to log its number has set the poison under its shard's lock. Nothing may
+            // declare such a number durable: the next opening would miss it, and take the log for damaged.
+            self.poison.check()?;
             wal.sync(reached).map_err(|error| self.poison.set(error))?;
             self.counters.synced();
             Ok(reached)
         })
+    }
+
+    /// Closes after the last handle has gone. That may have been in a callback, and so in a thread of ours, which
+    /// cannot wait for its own end: another thread does it then.
+    pub(super) fn close_unattended(self: &Arc<Self>) {
+        // Whoever wants to know of a failure calls `close`; without it, the log has everything.
+        if OWNER.get() != Arc::as_ptr(self).addr() {
+            let _ = self.shut_down();
+            return;
+        }
+        let core = Arc::clone(self);
+        let body = Box::new(move || drop(core.shut_down()));
+        if self.env.spawn.as_ref().is_none_or(|spawn| spawn.spawn("terrace-close", body).is_err()) {
+            // The directory is free when the last of the threads has let go of the core.
+            self.closed.store(true, Ordering::Release);
+            self.work.ask_to_stop();
+        }
     }
 
     /// Stops everything, flushes, lets go of the directory. The second call does nothing.
@@ -236,8 +286,10 @@ impl Core {
         if self.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
         }
-        self.writers_barrier();
+        self.shards.writers_barrier();
         let panics = self.work.stop();
+        // A compaction by hand runs in a thread of the application's; it gives up at its next yield point.
+        drop(self.compactions.pause());
         let outcome = if panics > 0 {
             let detail = std::io::Error::other(format!("{panics} background thread(s) panicked"));
             Err(Error::io("close", &self.dir, detail))
@@ -246,11 +298,21 @@ impl Core {
             let flushed = self.poison.check().and_then(|()| self.flush_all());
             flushed.and_then(|()| self.commit_edit(Edit::default(), None))
         };
+        let outcome = self.let_go(outcome);
+        self.syncer.close(&outcome.as_ref().err().cloned().unwrap_or(Error::Closed));
+        outcome
+    }
+
+    /// Releases the directory. Holds whatever a thread holds that writes into it: those that come later find
+    /// that it is no longer ours (`check_held`).
+    fn let_go(&self, outcome: Result<()>) -> Result<()> {
+        let _flushing = self.work.flushing.lock();
+        let _manifest = self.manifest.lock();
+        let _ready = self.ready.lock();
         let outcome = match (&outcome, &self.wal) {
             (Ok(()), Some(wal)) => wal.remove_all(),
             _ => outcome,
         };
-        self.syncer.abandon(&outcome.clone().and(Err(Error::Closed)));
         *self.lock.lock() = None;
         outcome
     }

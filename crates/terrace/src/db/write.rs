@@ -7,17 +7,16 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use parking_lot::MutexGuard;
-
 use super::core::{Core, Shard};
+use super::keyspaces::KeyspaceState;
 use super::options::Durability;
+use super::shards::LockedShards;
 use super::stall::Admission;
 use super::types::Stamp;
 use crate::base::entry::take_entry;
-use crate::base::{EntryRef, Error, Result, Seqno, checksum};
+use crate::base::{EntryRef, Error, KeyspaceId, Result, Seqno, checksum};
 use crate::memtable::Memtable;
 use crate::wal::Reserve;
 
@@ -37,6 +36,8 @@ pub(super) struct Commit<'a> {
     pub(super) count: u32,
     /// Keys that were read, with the stamp of the read.
     pub(super) reads: &'a [(Vec<u8>, Stamp)],
+    /// The keyspaces of all these, with the numbers under which their keys are here.
+    pub(super) keyspaces: &'a [(Arc<KeyspaceState>, KeyspaceId)],
     /// What the write must survive.
     pub(super) durability: Durability,
 }
@@ -44,24 +45,26 @@ pub(super) struct Commit<'a> {
 impl Core {
     /// Writes one entry.
     pub(super) fn write_one(&self, entry: EntryRef<'_>, durability: Durability) -> Result<Seqno> {
-        BODY.with_borrow_mut(|body| {
+        let seqno = BODY.with_borrow_mut(|body| {
             body.clear();
             entry.encode(body);
             let hash = self.hash(entry.key);
-            let seqno = self.apply_one(hash, entry, body)?;
+            let applied = self.apply_one(hash, entry, body);
             if body.capacity() > KEPT_BODY_BYTES {
                 *body = Vec::new();
             }
-            self.after_write(seqno, durability)?;
-            Ok(seqno)
-        })
+            applied
+        })?;
+        // The buffer is free again: this may run callbacks, and they may write.
+        self.after_write(seqno, durability)?;
+        Ok(seqno)
     }
 
     fn apply_one(&self, hash: u64, entry: EntryRef<'_>, body: &[u8]) -> Result<Seqno> {
         let body_crc = if self.wal.is_some() { checksum::plain(body) } else { 0 };
         loop {
             self.admit(body.len() as u64)?;
-            let mut shard = self.shards[self.shard_of(hash)].lock();
+            let mut shard = self.shards.lock(self.shards.of(hash));
             let active = if self.reserve(&mut shard, body.len())? {
                 let seqno = self.append(&mut shard, 1, body, body_crc)?;
                 shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
@@ -81,7 +84,8 @@ impl Core {
         }
     }
 
-    /// Writes a batch, if what it read has not changed.
+    /// Writes a batch, if what it read has not changed and its keyspaces have the numbers it says; otherwise
+    /// `Error::Conflict`.
     pub(super) fn write_batch(&self, commit: &Commit<'_>) -> Result<Seqno> {
         let mut hashes = Vec::with_capacity(commit.count as usize);
         let mut input = commit.body;
@@ -93,12 +97,14 @@ impl Core {
         let body_crc = if self.wal.is_some() { checksum::plain(commit.body) } else { 0 };
         let last = loop {
             self.admit(commit.body.len() as u64)?;
-            let mut locked = LockedShards::lock(self, hashes.iter().chain(&read_hashes));
+            let mut locked =
+                self.shards.lock_several(hashes.iter().chain(&read_hashes).map(|hash| self.shards.of(*hash)));
+            check_keyspaces(commit.keyspaces)?;
             self.check_reads(commit.reads, &read_hashes)?;
             if hashes.is_empty() {
                 return Ok(self.last_seqno());
             }
-            let home = self.shard_of(hashes[0]);
+            let home = self.shards.of(hashes[0]);
             if !self.reserve(locked.get(home), commit.body.len())? {
                 let active = Arc::clone(locked.get(home).writer.memtable());
                 drop(locked);
@@ -106,7 +112,7 @@ impl Core {
                 continue;
             }
             let first = self.append(locked.get(home), commit.count, commit.body, body_crc)?;
-            locked.insert_all(self, first, commit.body, &hashes);
+            self.insert_all(&mut locked, first, commit.body, &hashes);
             let outgrown = self.outgrown(locked.get(home));
             drop(locked);
             if let Some(active) = outgrown {
@@ -151,6 +157,8 @@ impl Core {
         match &mut shard.log {
             None => Ok(true),
             Some((lane, segment)) => {
+                // Under the lock too: a lane is not to be used again once an append has failed.
+                self.poison.check()?;
                 let reserved = lane.reserve(segment, body_bytes).map_err(|error| match error {
                     Error::Io { .. } => self.poison.set(error),
                     refused => refused,
@@ -167,18 +175,28 @@ impl Core {
     /// Takes `count` sequence numbers and logs the record under them.
     #[inline]
     fn append(&self, shard: &mut Shard, count: u32, body: &[u8], body_crc: u32) -> Result<Seqno> {
-        let first = self.seqno.fetch_add(u64::from(count), Ordering::AcqRel) + 1;
+        let first = self.shards.take_seqnos(shard, u64::from(count));
         if let Some((lane, _)) = &mut shard.log {
             lane.append(first, count, body, body_crc).map_err(|error| self.poison.set(error))?;
         }
         Ok(first)
     }
 
+    /// Inserts a batch's entries into its shards.
+    fn insert_all(&self, locked: &mut LockedShards<'_, Shard>, first: Seqno, body: &[u8], hashes: &[u64]) {
+        let mut input = body;
+        for (seqno, hash) in (first..).zip(hashes) {
+            let Some(entry) = take_entry(&mut input) else { break };
+            let shard = locked.get(self.shards.of(*hash));
+            shard.writer.insert(*hash, entry.key, seqno, entry.meta, entry.value);
+        }
+    }
+
     /// The active memtable, if it has reached its size.
     #[inline]
     fn outgrown(&self, shard: &Shard) -> Option<Arc<Memtable>> {
         let active = shard.writer.memtable();
-        let full = active.bytes() as u64 >= self.options.effective_write_buffer();
+        let full = active.bytes() as u64 >= self.write_buffer_bytes;
         full.then(|| Arc::clone(active))
     }
 
@@ -189,11 +207,11 @@ impl Core {
         if reads.is_empty() {
             return Ok(());
         }
-        let state = self.current.load();
+        let state = self.current();
         for ((key, stamp), hash) in reads.iter().zip(hashes) {
             let in_sealed = || state.sealed.iter().find_map(|s| s.memtable.newest(*hash, key));
             let newest = state.active.newest(*hash, key).or_else(in_sealed).unwrap_or(0);
-            if stamp.0 < state.flushed_seqno || newest > stamp.0 {
+            if stamp.seqno < state.flushed_seqno || newest > stamp.seqno {
                 return Err(Error::Conflict);
             }
         }
@@ -203,7 +221,7 @@ impl Core {
     /// Waits for the durability that was asked for.
     #[inline]
     fn after_write(&self, seqno: Seqno, durability: Durability) -> Result<()> {
-        if self.env.spawn.is_none() && !self.current.load().sealed.is_empty() {
+        if self.env.spawn.is_none() && !self.current().sealed.is_empty() {
             self.work_inline()?;
         }
         if self.wal.is_none() {
@@ -214,34 +232,13 @@ impl Core {
     }
 }
 
-/// The locks of a batch's shards, taken in ascending order.
-struct LockedShards<'a> {
-    guards: Vec<(usize, MutexGuard<'a, Shard>)>,
-}
-
-impl<'a> LockedShards<'a> {
-    fn lock<'h>(core: &'a Core, hashes: impl Iterator<Item = &'h u64>) -> Self {
-        let mut wanted = [0u64; 4]; // One bit for each of up to 256 shards.
-        for hash in hashes {
-            let shard = core.shard_of(*hash);
-            wanted[shard / 64] |= 1 << (shard % 64);
-        }
-        let shards = (0..core.shards.len()).filter(|s| wanted[s / 64] & (1 << (s % 64)) != 0);
-        Self { guards: shards.map(|s| (s, core.shards[s].lock())).collect() }
-    }
-
-    fn get(&mut self, shard: usize) -> &mut Shard {
-        let at = self.guards.binary_search_by_key(&shard, |(s, _)| *s);
-        let at = at.expect("every shard of the batch is locked");
-        &mut self.guards[at].1
-    }
-
-    fn insert_all(&mut self, core: &Core, first: Seqno, body: &[u8], hashes: &[u64]) {
-        let mut input = body;
-        for (seqno, hash) in (first..).zip(hashes) {
-            let Some(entry) = take_entry(&mut input) else { break };
-            let shard = self.get(core.shard_of(*hash));
-            shard.writer.insert(*hash, entry.key, seqno, entry.meta, entry.value);
+/// `Error::Conflict` if a keyspace was cleared since its keys were made. Asked under the batch's locks: clearing
+/// passes through all of them before it returns, so a batch that passes here is before the clear.
+fn check_keyspaces(keyspaces: &[(Arc<KeyspaceState>, KeyspaceId)]) -> Result<()> {
+    for (state, id) in keyspaces {
+        if state.id()? != *id {
+            return Err(Error::Conflict);
         }
     }
+    Ok(())
 }

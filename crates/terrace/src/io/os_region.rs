@@ -79,9 +79,24 @@ impl RawRegion for MappedRegion {
         }
     }
 
+    #[allow(unsafe_code)]
+    fn release(&self) {
+        let address = self.map.as_mut_ptr().cast();
+        // SAFETY: the range is the whole mapping. For a shared mapping of a file this drops the process's page
+        // table entries only: the pages stay in the page cache, as dirty as they are, and fault in again.
+        unsafe {
+            let _ = rustix::mm::madvise(address, self.map.len(), rustix::mm::Advice::LinuxDontNeed);
+        }
+    }
+
     fn sync(&self) -> io::Result<()> {
         // The kernel counts pages dirtied through the mapping as the file's own.
         self.file.sync_data()
+    }
+
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        // A synchronous `msync` is an fdatasync of the range: its pages, and the length if that has changed.
+        self.map.flush_range(range.start as usize, (range.end - range.start) as usize)
     }
 }
 

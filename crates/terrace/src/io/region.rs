@@ -34,8 +34,18 @@ pub trait RawRegion: Send + Sync + Debug {
     /// Touches the pages of `range` so that later stores do not fault. A hint.
     fn prefault(&self, range: Range<u64>);
 
+    /// Lets go of the memory that the region takes, because it will not be written for a while. Changes no
+    /// content. A hint.
+    fn release(&self) {}
+
     /// Makes everything stored so far durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Makes the length and what is stored in `range` durable. May do more, by default everything.
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        self.sync()
+    }
 }
 
 /// A log region and the front up to which it has been claimed.
@@ -71,6 +81,16 @@ impl Region {
     /// Touches pages ahead of the claims.
     pub(crate) fn prefault(&self, range: Range<u64>) {
         self.raw.prefault(range.start..range.end.min(self.raw.len()));
+    }
+
+    /// Lets go of the memory that the region takes.
+    pub(crate) fn release(&self) {
+        self.raw.release();
+    }
+
+    /// Makes the length and what is stored in `range` durable; cheap where the rest is dirty and large.
+    pub(crate) fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        self.raw.sync_range(range)
     }
 
     /// Makes everything stored so far durable.

@@ -119,6 +119,11 @@ impl Manifest {
         self.id
     }
 
+    /// Whether a failure has left the state on disk unknown.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.poison.is_some()
+    }
+
     /// The sum of all edits.
     pub(crate) fn state(&self) -> &State {
         &self.state
@@ -132,9 +137,9 @@ impl Manifest {
 
     /// Records an edit; durable when this returns.
     ///
-    /// After `Error::Full` the edit is certainly not recorded and a later one may succeed. An edit that
-    /// contradicts the state is `Error::InvalidInput` and changes nothing. Any other error poisons the
-    /// manifest: the edit may be found at the next opening or not, so no file it names may be deleted.
+    /// Unless `is_poisoned` afterwards, the edit is certainly not recorded when this fails: after `Error::Full` a
+    /// later one may succeed, and an edit that contradicts the state is `Error::InvalidInput`. Otherwise the edit
+    /// may be found at the next opening or not, so no file it names may be deleted.
     pub(crate) fn append(&mut self, edit: &Edit) -> Result<()> {
         if let Some(cause) = &self.poison {
             return Err(Error::Poisoned { cause: Arc::clone(cause) });

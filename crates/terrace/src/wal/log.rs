@@ -74,6 +74,8 @@ struct LiveSegment {
     last: Option<Seqno>,
     /// Records up to here are durable.
     synced: Seqno,
+    /// It is sealed and its memory was let go of.
+    released: bool,
 }
 
 impl LiveSegment {
@@ -153,13 +155,21 @@ impl Wal {
             active.last = Some(before);
         }
         let (copy, synced) = (Arc::clone(&segment), before);
-        live.segments.push_back(LiveSegment { segment: copy, last: None, synced });
+        live.segments.push_back(LiveSegment { segment: copy, last: None, synced, released: false });
         Some(segment)
     }
 
-    /// Populates pages ahead of the claims of the active segment. For a background thread; cheap when there
-    /// is nothing to do.
+    /// Lets go of the memory of segments that were sealed since the last call, and populates pages ahead of
+    /// the claims of the active one. For a background thread; cheap when there is nothing to do.
     pub(crate) fn prefault_ahead(&self) {
+        let mut sealed = Vec::new();
+        for live in self.live.lock().segments.iter_mut().filter(|s| s.last.is_some() && !s.released) {
+            live.released = true;
+            sealed.push(Arc::clone(&live.segment));
+        }
+        for segment in sealed {
+            segment.release();
+        }
         let active = self.live.lock().segments.back().map(|active| Arc::clone(&active.segment));
         let Some(active) = active else { return };
         if let Some(range) = active.prefault_due(self.options.prefault_bytes) {

@@ -59,7 +59,8 @@ impl Segment {
         let frame = slot.encode(context, HORIZON_OFFSETS[0]);
         page[HORIZON_OFFSETS[0] as usize..][..frame.len()].copy_from_slice(&frame);
         claim.write(0, &page).at("write the header of", path)?;
-        region.sync().at("sync", path)?;
+        // Only this page: what a recycled file holds behind it is still dirty, and about to be overwritten.
+        region.sync_range(0..CHUNKS_START).at("sync", path)?;
         let page = Mutex::new(HeaderPage { claim, next_slot: 1, given_up: false });
         let path = path.to_path_buf();
         let [base, prefaulted_to, prefault_mark] = [0; 3].map(AtomicU64::new);
@@ -143,6 +144,11 @@ impl Segment {
         let done = self.prefaulted_to.load(Ordering::Relaxed).max(front);
         let goal = (front + ahead_bytes).min(self.region.len());
         (goal > done && (goal - done >= ahead_bytes / 2 || goal == self.region.len())).then_some(done..goal)
+    }
+
+    /// Lets go of the memory behind the mapping, once nothing is appended any more.
+    pub(super) fn release(&self) {
+        self.region.release();
     }
 
     /// Whether the claims have used up half of what was populated last.

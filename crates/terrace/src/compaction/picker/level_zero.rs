@@ -8,8 +8,6 @@ use crate::version::Run;
 
 /// Rewriting more of the base level than this many times the bulk that causes it is put off.
 const REWRITE_RATIO_MAX: u64 = 4;
-/// With this many times the runs that start a compaction it is put off no longer.
-const PATIENCE: usize = 3;
 
 impl Picker<'_> {
     fn run_is_free(&self, run: &Run) -> bool {
@@ -39,7 +37,7 @@ impl Picker<'_> {
         let base = self.targets.base;
         let overlap = self.free_overlap(base, smallest, largest)?;
         let bytes: u64 = runs.iter().map(|run| run.bytes()).sum();
-        if overlap.bytes() > REWRITE_RATIO_MAX * bytes && runs.len() < PATIENCE * self.options.l0_runs {
+        if overlap.bytes() > REWRITE_RATIO_MAX * bytes && runs.len() < self.options.l0_patience_runs {
             return None;
         }
         if overlap.tables().is_empty() && self.may_move(&tables) {

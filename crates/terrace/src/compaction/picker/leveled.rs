@@ -90,10 +90,10 @@ impl<'a> Picker<'a> {
     }
 
     /// One step of a manual compaction: see `pick_range`.
-    pub(super) fn step_down(&self, smallest: &[u8], largest: &[u8]) -> Option<Choice> {
+    pub(super) fn step_down(&self, from: usize, smallest: &[u8], largest: &[u8]) -> Option<Choice> {
         let levels = self.version.levels();
         let deepest = (0..LEVELS).rev().find(|n| levels[*n].overlaps(smallest, largest))?;
-        let level = levels.iter().position(|level| level.overlaps(smallest, largest))?;
+        let level = (from..LEVELS).find(|n| levels[*n].overlaps(smallest, largest))?;
         if level == 0 {
             return self.level_zero_by_hand();
         }

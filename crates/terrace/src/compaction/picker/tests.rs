@@ -266,7 +266,7 @@ fn garbage_is_compacted_for_its_own_sake() {
 fn by_hand_a_range_sinks_level_by_level_and_then_rests() {
     let step = |text: &str| {
         let case = parse(text);
-        show(pick_range(&case.version, &case.options, &case.situation(), b"b", b"d").as_ref())
+        show(pick_range(&case.version, &case.options, &case.situation(), 0, b"b"..=b"d").as_ref())
     };
     assert_eq!(step("L0.1: 1:a-z@1\nL6: 8:a-k@9 9:l-z@9"), "merge L0[1] L6[8 9] -> L6");
     assert_eq!(step("L5: 1:a-b@1 2:c-d@1 3:e-f@1\nL6: 8:a-k@9"), "merge L5[1 2 3] L6[8] -> L6");

@@ -35,12 +35,25 @@ pub struct FaultFs {
     /// The inner file system again, when it can lose the data of a failed sync.
     sim: Option<SimFs>,
     rules: Arc<Mutex<Rules>>,
+    watch: Watch,
+}
+
+/// Asked about a call: whether it shall fail, and how.
+type Watcher = dyn Fn(FaultOp, &Path) -> Option<Fault> + Send + Sync;
+
+#[derive(Clone, Default)]
+struct Watch(Arc<Mutex<Option<Arc<Watcher>>>>);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
 }
 
 impl FaultFs {
     /// Wraps `inner`; without rules it changes nothing.
     pub fn new(inner: Arc<dyn Fs>) -> Self {
-        Self { inner, sim: None, rules: Arc::default() }
+        Self { inner, sim: None, rules: Arc::default(), watch: Watch::default() }
     }
 
     /// Wraps a simulated disk, which lets [`Fault::FailedSync`] lose data.
@@ -51,6 +64,12 @@ impl FaultFs {
     /// Adds a rule. Where several strike at the same call, the one added first decides.
     pub fn add(&self, rule: FaultRule) {
         self.rules.lock().rules.push((rule, 0));
+    }
+
+    /// Has `watcher` asked about every call that no rule strikes, in the thread of the call and before it. It may
+    /// also hold the thread there, which is how a test forces an interleaving. Replaces an earlier one.
+    pub fn watch(&self, watcher: impl Fn(FaultOp, &Path) -> Option<Fault> + Send + Sync + 'static) {
+        *self.watch.0.lock() = Some(Arc::new(watcher));
     }
 
     /// Removes all rules; the call counters stay.
@@ -65,6 +84,13 @@ impl FaultFs {
 
     /// Counts a call; the fault that strikes it, if any.
     fn strike(&self, op: FaultOp, paths: &[&Path]) -> Option<Fault> {
+        self.strike_by_rule(op, paths).or_else(|| {
+            let watcher = self.watch.0.lock().clone()?;
+            watcher(op, paths.first()?)
+        })
+    }
+
+    fn strike_by_rule(&self, op: FaultOp, paths: &[&Path]) -> Option<Fault> {
         let mut rules = self.rules.lock();
         *rules.calls.entry(op).or_default() += 1;
         let mut struck = None;
@@ -215,5 +241,13 @@ impl RawRegion for Opened<dyn RawRegion> {
 
     fn sync(&self) -> io::Result<()> {
         Opened::sync(self, FaultOp::RegionSync, || self.inner.sync())
+    }
+
+    fn release(&self) {
+        self.inner.release();
+    }
+
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        Opened::sync(self, FaultOp::RegionSync, || self.inner.sync_range(range.clone()))
     }
 }

@@ -4,6 +4,7 @@
 //! `pending` are the changes since the last sync, oldest first. Names are the directories' business.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::content::Content;
@@ -71,6 +72,32 @@ impl FileNode {
         for change in self.pending.drain(..) {
             change.apply(durable);
         }
+    }
+
+    /// Brings the medium's length and the bytes in `range` up to date; of a change that reaches beyond, the rest
+    /// stays pending.
+    pub(super) fn sync_range(&mut self, range: &Range<u64>) {
+        let durable = Arc::make_mut(&mut self.durable);
+        let mut pending = Vec::new();
+        for change in self.pending.drain(..) {
+            let Change::Write { offset, bytes } = &change else {
+                change.apply(durable);
+                continue;
+            };
+            let len = bytes.len() as u64;
+            let from = range.start.clamp(*offset, offset + len) - offset;
+            let to = range.end.clamp(*offset, offset + len) - offset;
+            if from >= to {
+                pending.push(change);
+                continue;
+            }
+            durable.write(offset + from, &bytes[from as usize..to as usize]);
+            for (from, to) in [(0, from), (to, len)].into_iter().filter(|(from, to)| from < to) {
+                let bytes = Arc::from(&bytes[from as usize..to as usize]);
+                pending.push(Change::Write { offset: offset + from, bytes });
+            }
+        }
+        self.pending = pending;
     }
 
     /// Takes the pending changes for written although they are not: readers still see them, no later sync

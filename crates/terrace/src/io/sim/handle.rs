@@ -110,6 +110,13 @@ impl RawRegion for SimRegion {
     fn sync(&self) -> io::Result<()> {
         self.handle.sync("sync region")
     }
+
+    fn sync_range(&self, range: Range<u64>) -> io::Result<()> {
+        let mut state = self.handle.shared.lock();
+        state.begin(format_args!("sync {range:?} of region {}", self.handle.path.display()))?;
+        state.sync_file_range(self.handle.id, &range);
+        Ok(())
+    }
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -168,6 +169,13 @@ impl State {
     pub(super) fn sync_file(&mut self, id: NodeId) {
         if !self.ignore_sync {
             self.file_mut(id).sync();
+        }
+    }
+
+    /// Brings part of a file's medium up to date.
+    pub(super) fn sync_file_range(&mut self, id: NodeId, range: &Range<u64>) {
+        if !self.ignore_sync {
+            self.file_mut(id).sync_range(range);
         }
     }
 

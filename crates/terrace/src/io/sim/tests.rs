@@ -475,3 +475,24 @@ fn files_without_names_and_handles_are_forgotten() {
     fs.sync_dir(p("/d")).unwrap();
     assert_eq!(fs.shared.lock().files.len(), 0);
 }
+
+#[test]
+fn a_range_sync_keeps_its_range_and_nothing_else() {
+    let sim = SimFs::new();
+    let path = Path::new("/region");
+    let region = sim.open_region(path, 4096).unwrap();
+    sim.sync_dir(Path::new("/")).unwrap();
+    let claimed = crate::io::Region::new(Arc::clone(&region));
+    let mut claim = claimed.claim(4096).unwrap();
+    claim.write(0, &[1; 4096]).unwrap();
+    claim.write(500, &[2; 100]).unwrap();
+    region.sync_range(512..1024).unwrap();
+    claim.write(600, &[3; 100]).unwrap();
+    let left = sim.crash(CrashPolicy::PowerLoss(PowerLoss::LoseUnsynced), 0).read_all(path).unwrap();
+    let mut expected = vec![0; 4096];
+    expected[512..1024].fill(1);
+    expected[512..600].fill(2);
+    assert_eq!(left, expected);
+    let all = sim.crash(CrashPolicy::ProcessDeath, 0).read_all(path).unwrap();
+    assert_eq!((all[0], all[511], all[512], all[650], all[4095]), (1, 2, 2, 3, 1));
+}
