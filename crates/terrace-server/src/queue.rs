@@ -108,9 +108,8 @@ impl Watches {
         !self.0.is_empty()
     }
 
-    /// Whether a key has changed, as far as a stamp cannot tell: it has expired, or its database was emptied
-    /// or came to be.
-    /// A database comes to be once, so that transactions are refused for another key's sake hardly matters.
+    /// Whether a key has changed in a way that no stamp tells: it has expired, or its database came to be. The
+    /// latter happens once, so that transactions are refused for another key's sake hardly matters.
     pub(crate) fn any_vanished(&self, databases: &Databases) -> Result<bool, Failure> {
         for ((db, key), seen) in &self.0 {
             let vanished = match (databases.find(*db), seen.stamp) {
@@ -125,7 +124,7 @@ impl Watches {
         Ok(false)
     }
 
-    /// Whether a key was written to since, by its stamp.
+    /// Whether a key was written to, or its database emptied, by its stamp.
     pub(crate) fn any_written(&self, databases: &Databases) -> Result<bool, Failure> {
         let mut batch = databases.store().batch();
         if !self.expect(databases, &mut batch) {
