@@ -168,7 +168,7 @@ def main():
     parser.add_argument("--connections", type=int, default=50)
     parser.add_argument("--pipeline", type=int, default=64, help="commands sent before their replies are read")
     parser.add_argument("--kill-after", type=float, default=0.5, help="the share of the second load before the kill")
-    parser.add_argument("--durability", default="process", choices=["process", "interval", "sync"])
+    parser.add_argument("--durability", default="interval", choices=["process", "interval", "sync"])
     options = parser.parse_args()
     binary, entries = find_binary(options.binary), read_entries(options.file)
     size = sum(len(key) + len(value) for key, value in entries.items())

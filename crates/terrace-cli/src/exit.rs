@@ -14,6 +14,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// What a run ended with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,6 +58,22 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Adds the way out that the command line offers to why a store does not open.
+pub(crate) fn explain_open(error: terrace::Error) -> anyhow::Error {
+    let advice = match &error {
+        terrace::Error::Locked { .. } => "or, if that is a server, work through it with --url",
+        terrace::Error::Io { path, .. } if path.ancestors().skip(1).any(Path::is_file) => {
+            "the store's path leads through a file; --dir takes a directory"
+        }
+        _ => return error.into(),
+    };
+    Failure::error(code_of_store(&error), format!("{error}, {advice}"))
+}
+
+fn code_of_store(error: &terrace::Error) -> Code {
+    if matches!(error, terrace::Error::InvalidInput(_)) { Code::Usage } else { Code::Store }
+}
+
 /// The exit code of an error: the first cause in its chain that is known decides.
 pub(crate) fn code_of(error: &anyhow::Error) -> Code {
     for cause in error.chain() {
@@ -64,8 +81,7 @@ pub(crate) fn code_of(error: &anyhow::Error) -> Code {
             return failure.code;
         }
         if let Some(store) = cause.downcast_ref::<terrace::Error>() {
-            let usage = matches!(store, terrace::Error::InvalidInput(_));
-            return if usage { Code::Usage } else { Code::Store };
+            return code_of_store(store);
         }
         if cause.is::<redis::RedisError>() {
             return Code::Server;

@@ -21,6 +21,25 @@ pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
 }
 
+/// The smallest memory budget that the engine takes.
+const MIN_MEMORY_BYTES: u64 = 4 << 20;
+
+/// Reads a memory budget.
+pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
+    let size_bytes = parse_size(text)?;
+    let enough = size_bytes >= MIN_MEMORY_BYTES;
+    enough
+        .then_some(size_bytes)
+        .ok_or_else(|| format!("{} is too little; give it 4M or more", bytes(size_bytes)))
+}
+
+/// Reads a number of shards.
+pub(crate) fn parse_shards(text: &str) -> Result<usize, String> {
+    let shards: Option<usize> = text.parse().ok();
+    let shards = shards.filter(|n| n.is_power_of_two() && *n <= 256);
+    shards.ok_or_else(|| "it takes a power of two from 1 to 256".into())
+}
+
 /// Reads a duration: a number with `ms`, `s`, `m`, `h` or `d`; seconds without a unit.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -89,6 +108,16 @@ mod tests {
         assert_eq!(parse_size("4GB"), Ok(4 << 30));
         for wrong in ["", "M", "-1", "1.5G", "1x", "99999999999T"] {
             assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_the_engine_would_refuse_is_refused_with_the_flag_in_hand() {
+        assert_eq!(parse_memory("4M"), Ok(4 << 20));
+        assert!(parse_memory("1").unwrap_err().contains("1 B is too little"));
+        assert_eq!((parse_shards("1"), parse_shards("256")), (Ok(1), Ok(256)));
+        for wrong in ["0", "3", "512", "-1", "x"] {
+            assert!(parse_shards(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -47,14 +47,25 @@ fn wrong_usage_ends_with_2() {
     terrace().args(["get", "--url", "nonsense://x", "k"]).assert().code(2);
     terrace().arg("frobnicate").assert().code(2);
     place.fails(2, &["put", "", "v"]);
+    for flags in [["--memory", "1"], ["--shards", "0"], ["--interval-ms", "0"], ["--durability", "best"]] {
+        let refused = terrace().arg("serve").args(flags).assert().code(2).stdout("");
+        let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+        assert!(said.contains(flags[0]) && said.contains(flags[1]), "{said}");
+    }
     place.fails(2, &["import", "x", "--batch", "0"]);
 }
 
 #[test]
 fn other_failures_have_their_own_codes() {
     let place = Place::dir();
-    terrace().args(["get", "--url", "redis://127.0.0.1:1", "k"]).assert().code(5);
+    let refused = terrace().args(["get", "--url", "redis://127.0.0.1:1", "k"]).assert().code(5);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("127.0.0.1:1") && said.contains("terrace serve"), "{said}");
     assert!(place.fails(4, &["import", "/nonexistent.jsonl"]).contains("cannot open /nonexistent.jsonl"));
+    let store = tempfile::NamedTempFile::new().unwrap();
+    let file = Place::existing(store.path());
+    assert!(file.fails(3, &["get", "k"]).contains("it is not a directory"));
+    assert!(file.fails(3, &["put", "k", "v"]).contains("--dir takes a directory"));
     place.run(&["put", "k", "v"]);
     assert!(place.fails(4, &["export", "-o", "/nonexistent/out"]).contains("/nonexistent/out"));
 }

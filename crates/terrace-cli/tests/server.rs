@@ -58,7 +58,8 @@ fn a_store_that_is_served_is_locked_for_others() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
     let _server = Server::start(&path, &[]);
-    Place::existing(&path).fails(3, &["count"]);
+    let said = Place::existing(&path).fails(3, &["count"]);
+    assert!(said.contains("LOCK is locked by process") && said.contains("--url"), "{said}");
     terrace().args(["serve", "--port", "0", "--dir"]).arg(&path).assert().code(3);
 }
 
@@ -67,5 +68,8 @@ fn a_port_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("a"), &[]);
     let port = server.url().rsplit_once(':').unwrap().1.to_owned();
-    terrace().args(["serve", "--port", &port, "--dir"]).arg(dir.path().join("b")).assert().code(5);
+    let refused =
+        terrace().args(["serve", "--port", &port, "--dir"]).arg(dir.path().join("b")).assert().code(5);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains(&format!("127.0.0.1:{port}")) && said.contains("--port"), "{said}");
 }

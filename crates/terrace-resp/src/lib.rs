@@ -21,4 +21,4 @@ pub use encode::{Encoder, Protocol, format_double};
 pub use error::ProtocolError;
 pub use limits::Limits;
 pub use reply::{Value, decode_reply, encode_request};
-pub use request::{Args, Decoder};
+pub use request::{Args, Decoder, KeptArgs};

@@ -250,6 +250,37 @@ impl<'a> Args<'a> {
         let buf = self.buf;
         self.ranges.iter().map(move |(start, end)| &buf[*start as usize..*end as usize])
     }
+
+    /// A copy that outlives the buffer.
+    pub fn to_kept(&self) -> KeptArgs {
+        let mut kept =
+            KeptArgs { buf: Vec::with_capacity(self.iter().map(<[u8]>::len).sum()), ranges: Vec::new() };
+        for arg in self.iter() {
+            let start = kept.buf.len() as u32; // A request has less than 4 GiB, or its ranges would not fit.
+            kept.buf.extend_from_slice(arg);
+            kept.ranges.push((start, kept.buf.len() as u32));
+        }
+        kept
+    }
+}
+
+/// The arguments of a request that is to run later.
+#[derive(Clone, Debug)]
+pub struct KeptArgs {
+    buf: Vec<u8>,
+    ranges: Vec<(u32, u32)>,
+}
+
+impl KeptArgs {
+    /// The arguments.
+    pub fn args(&self) -> Args<'_> {
+        Args { buf: &self.buf, ranges: &self.ranges }
+    }
+
+    /// The memory they take.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.buf.capacity() + self.ranges.capacity() * size_of::<(u32, u32)>()
+    }
 }
 
 impl Index<usize> for Args<'_> {

@@ -1,16 +1,18 @@
 //! What a command works with: its session, the reply, and the store by way of the write group.
 //!
 //! Every access that sees the store settles the group first when this connection has a write in it, so a
-//! command cannot forget to.
+//! command cannot forget to. Inside `EXEC` reads and writes of keys go through its transaction instead, so a
+//! command need not know of it; what goes through many keys is refused there.
 
 use std::sync::Arc;
 
-use terrace::{Entry, Iter, Keyspace};
+use terrace::{Iter, Keyspace};
 use terrace_resp::Encoder;
 
 use crate::failure::Failure;
 use crate::group::Group;
 use crate::metrics::LoopMetrics;
+use crate::pending::Stored;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::transaction::{self, Transaction, check_write, is_storable, write_options};
@@ -29,6 +31,8 @@ pub(crate) struct Context<'a> {
     pub(crate) metrics: &'a LoopMetrics,
     /// The time of this wake-up.
     pub(crate) now_ms: u64,
+    /// The transaction between `MULTI` and `EXEC` that this command is part of.
+    pub(crate) many: Option<Transaction<'a>>,
 }
 
 impl Context<'_> {
@@ -45,25 +49,32 @@ impl Context<'_> {
     }
 
     /// What a key holds, counted as a hit or a miss. A key that cannot be stored holds nothing.
-    pub(crate) fn lookup(&mut self, key: &[u8]) -> Result<Option<Entry>, Failure> {
+    pub(crate) fn lookup(&mut self, key: &[u8]) -> Result<Option<Stored>, Failure> {
         self.settle();
-        let space = self.space().filter(|_| is_storable(key));
-        let entry = space.map(|space| space.get_entry(key)).transpose()?.flatten();
+        let entry = if let Some(many) = &mut self.many {
+            many.read(self.session.db, key)?
+        } else {
+            let space = self.space().filter(|_| is_storable(key));
+            space.map(|space| space.get_entry(key)).transpose()?.flatten().map(Stored::from)
+        };
         self.count_lookups(usize::from(entry.is_some()), 1);
         Ok(entry)
     }
 
     /// As `lookup`, refusing what is not a string.
-    pub(crate) fn lookup_string(&mut self, key: &[u8]) -> Result<Option<Entry>, Failure> {
+    pub(crate) fn lookup_string(&mut self, key: &[u8]) -> Result<Option<Stored>, Failure> {
         let entry = self.lookup(key)?;
         if let Some(entry) = &entry {
-            transaction::check_string(entry)?;
+            transaction::check_string(entry.tag)?;
         }
         Ok(entry)
     }
 
     /// What several keys hold, in their order.
-    pub(crate) fn lookup_many(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<Entry>>, Failure> {
+    pub(crate) fn lookup_many(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, Failure> {
+        if self.many.is_some() {
+            return keys.iter().map(|key| self.lookup(key)).collect();
+        }
         self.settle();
         let entries = match self.space() {
             None => vec![None; keys.len()],
@@ -74,7 +85,7 @@ impl Context<'_> {
             }
         };
         self.count_lookups(entries.iter().flatten().count(), keys.len());
-        Ok(entries)
+        Ok(entries.into_iter().map(|entry| entry.map(Stored::from)).collect())
     }
 
     fn count_lookups(&self, hits: usize, all: usize) {
@@ -96,6 +107,13 @@ impl Context<'_> {
         expires_at_ms: Option<u64>,
     ) -> Result<(), Failure> {
         check_write(key, value.len())?;
+        if let Some(many) = &mut self.many {
+            let (db, now_ms) = (self.session.db, self.now_ms);
+            return many.step(|tx| match expires_at_ms {
+                Some(at) if at <= now_ms => tx.delete(db, key),
+                at => tx.put(db, key, value, at),
+            });
+        }
         let space = self.shared.databases.create(self.session.db)?;
         if expires_at_ms.is_some_and(|at| at <= self.now_ms) {
             self.group.delete(space, key);
@@ -105,10 +123,13 @@ impl Context<'_> {
         Ok(())
     }
 
-    /// Answers `+OK` on condition that the writes added to the group are committed.
+    /// Answers `+OK` on condition that the writes added to the group (or the transaction) are committed.
     pub(crate) fn promise_ok(&mut self) {
         let position = self.reply.position();
         self.reply.ok();
+        if self.many.is_some() {
+            return;
+        }
         self.session.group_epoch = self.group.epoch();
         self.group.promise(self.session.slot, position, self.metrics);
     }
@@ -118,6 +139,9 @@ impl Context<'_> {
         &mut self,
         body: impl FnMut(&mut Transaction<'_>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        if let Some(many) = &mut self.many {
+            return many.step(body);
+        }
         self.settle();
         let outcome = transaction::run(&self.shared.databases, body)?;
         if let Some(seqno) = outcome.seqno {

@@ -34,6 +34,8 @@ mod held;
 mod histogram;
 mod metrics;
 mod output;
+mod pending;
+mod queue;
 mod registry;
 mod server;
 mod session;
@@ -45,3 +47,9 @@ mod transaction;
 pub use config::ServerConfig;
 pub use server::{Server, ShutdownHandle};
 pub use terrace_resp::Limits;
+
+/// The library example of the README, so that it keeps compiling. It stands here because this crate, unlike the
+/// program's, has documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -1,9 +1,10 @@
-//! What a connection has said about itself: database, protocol, name, authentication.
+//! What a connection has said about itself: database, protocol, name, authentication, transaction.
 
 use std::sync::Arc;
 
 use terrace_resp::Protocol;
 
+use crate::queue::{Queue, Watches};
 use crate::registry::ClientInfo;
 
 /// The state that commands read and change.
@@ -21,12 +22,25 @@ pub(crate) struct Session {
     pub(crate) authenticated: bool,
     /// The write group that holds its newest plain write; see `group`.
     pub(crate) group_epoch: u64,
+    /// The requests since `MULTI`.
+    pub(crate) queue: Option<Queue>,
+    /// The keys that `EXEC` depends on.
+    pub(crate) watches: Watches,
 }
 
 impl Session {
     /// A new connection's session.
     pub(crate) fn new(info: Arc<ClientInfo>, slot: usize) -> Self {
-        Self { info, slot, db: 0, protocol: Protocol::Resp2, authenticated: false, group_epoch: 0 }
+        Self {
+            info,
+            slot,
+            db: 0,
+            protocol: Protocol::Resp2,
+            authenticated: false,
+            group_epoch: 0,
+            queue: None,
+            watches: Watches::default(),
+        }
     }
 
     /// Back to the state of a new connection (`RESET`).
@@ -34,6 +48,8 @@ impl Session {
         self.db = 0;
         self.protocol = Protocol::Resp2;
         self.authenticated = false;
+        self.queue = None;
+        self.watches.clear();
         self.info.set_name("");
     }
 }

@@ -1,14 +1,18 @@
 //! Read-modify-write: read with stamps, stage the writes, commit on condition that nothing read has changed.
 //!
-//! A transaction runs its body again after a conflict, with a growing pause, and gives up after a bound that
-//! is only reached when a key is overwritten without end.
+//! The same serves one command and the commands between `MULTI` and `EXEC`; the latter go into one batch, so they
+//! are atomic, and the commit depends on all they have read, so nothing came between them. A transaction runs its
+//! body again after a conflict, with a growing pause, and gives up after a bound that is only reached when a key is
+//! overwritten without end.
 
 use std::time::Duration;
 
-use terrace::{Batch, Entry, Keyspace, WriteOptions};
+use terrace::{Batch, WriteOptions};
 
-use crate::databases::Databases;
+use crate::databases::{self, Databases};
 use crate::failure::{Failure, TOO_CONTENDED, WRONG_TYPE};
+use crate::pending::{Pending, Stored, Write};
+use crate::queue::Watches;
 
 /// The type tag of plain strings.
 pub(crate) const TAG_STRING: u8 = 0;
@@ -19,7 +23,8 @@ pub(crate) const MAX_VALUE_BYTES: usize = 512 << 20;
 
 const SPIN_ATTEMPTS: u32 = 8;
 const YIELD_ATTEMPTS: u32 = 64;
-const MAX_ATTEMPTS: u32 = 5_000;
+/// Attempts before giving up.
+pub(crate) const MAX_ATTEMPTS: u32 = 5_000;
 const PAUSE: Duration = Duration::from_micros(20);
 
 /// Whether the store takes this key.
@@ -39,39 +44,85 @@ pub(crate) fn check_write(key: &[u8], value_bytes: usize) -> Result<(), Failure>
     Ok(())
 }
 
-/// Refuses an entry that is not a string.
-pub(crate) fn check_string(entry: &Entry) -> Result<(), Failure> {
-    if entry.tag == TAG_STRING { Ok(()) } else { Err(WRONG_TYPE) }
+/// Refuses what is not a string.
+pub(crate) fn check_string(tag: u8) -> Result<(), Failure> {
+    if tag == TAG_STRING { Ok(()) } else { Err(WRONG_TYPE) }
 }
 
-/// One attempt at a read-modify-write.
+/// One attempt at a read-modify-write, of one command or of all between `MULTI` and `EXEC`.
 pub(crate) struct Transaction<'a> {
     databases: &'a Databases,
     batch: Batch,
-    /// A database that did not exist when it was read has been created since: what was read has no stamp.
-    stale: bool,
+    /// Whether the commit depends on a read.
+    expects: bool,
+    /// One bit for each database that did not exist when it was read: what was read there has no stamp.
+    unstamped: u16,
+    /// The writes of several commands, which see those of the ones before; a single command writes into the
+    /// batch at once and never reads what it has written.
+    pending: Option<Pending>,
+}
+
+/// How an attempt ended.
+pub(crate) enum Attempt {
+    /// Committed; the sequence number of the last write.
+    Written(u64),
+    /// There was nothing to write.
+    Unchanged,
+    /// What was read has changed: to be tried again.
+    Conflict,
 }
 
 impl<'a> Transaction<'a> {
     fn new(databases: &'a Databases) -> Self {
-        Self { databases, batch: databases.store().batch(), stale: false }
+        let batch = databases.store().batch();
+        Self { databases, batch, expects: false, unstamped: 0, pending: None }
+    }
+
+    /// For several commands: each sees what those before it wrote, and the commit depends on every read, also
+    /// if nothing is written, and on the watched keys.
+    pub(crate) fn of_many(databases: &'a Databases, watches: &Watches) -> Self {
+        let mut transaction = Self { pending: Some(Pending::default()), ..Self::new(databases) };
+        transaction.expects = watches.expect(databases, &mut transaction.batch);
+        transaction
+    }
+
+    /// Runs one of several commands; if it fails, its writes are taken back and the others stay.
+    pub(crate) fn step<T>(
+        &mut self,
+        mut body: impl FnMut(&mut Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let outcome = body(self);
+        if let Some(pending) = &mut self.pending {
+            if outcome.is_ok() { pending.keep() } else { pending.take_back() }
+        }
+        outcome
     }
 
     /// What a key holds, of any type; the commit depends on it.
-    pub(crate) fn read(&mut self, db: u8, key: &[u8]) -> Result<Option<Entry>, Failure> {
-        let Some(space) = self.databases.find(db).filter(|_| is_storable(key)) else { return Ok(None) };
+    pub(crate) fn read(&mut self, db: u8, key: &[u8]) -> Result<Option<Stored>, Failure> {
+        if !is_storable(key) {
+            return Ok(None);
+        }
+        if let Some(written) = self.pending.as_ref().and_then(|pending| pending.get(db, key)) {
+            return Ok(written.stored().cloned());
+        }
+        let Some(space) = self.databases.find(db) else {
+            self.unstamped |= 1 << db;
+            return Ok(None);
+        };
         let (entry, stamp) = space.read(key)?;
         self.batch.expect_in(space, key, stamp);
-        Ok(entry)
+        self.expects = true;
+        Ok(entry.map(Stored::from))
     }
 
     /// As `read`, refusing what is not a string.
-    pub(crate) fn read_string(&mut self, db: u8, key: &[u8]) -> Result<Option<Entry>, Failure> {
-        let entry = self.read(db, key)?;
-        if let Some(entry) = &entry {
-            check_string(entry)?;
+    pub(crate) fn read_string(&mut self, db: u8, key: &[u8]) -> Result<Option<Stored>, Failure> {
+        let stored = self.read(db, key)?;
+        if let Some(stored) = &stored {
+            check_string(stored.tag)?;
         }
-        Ok(entry)
+        Ok(stored)
     }
 
     /// Writes a string.
@@ -95,24 +146,62 @@ impl<'a> Transaction<'a> {
         tag: u8,
     ) -> Result<(), Failure> {
         check_write(key, value.len())?;
-        let space = self.space(db)?;
+        if let Some(pending) = &mut self.pending {
+            return pending.add(db, key, Write::Put(Stored { value: value.into(), tag, expires_at_ms }));
+        }
+        let space = self.databases.create(db)?;
         self.batch.put_in(space, key, value, write_options(expires_at_ms).tag(tag));
         Ok(())
     }
 
     /// Removes a key.
-    pub(crate) fn delete(&mut self, db: u8, key: &[u8]) {
-        if let Some(space) = self.databases.find(db).filter(|_| is_storable(key)) {
+    pub(crate) fn delete(&mut self, db: u8, key: &[u8]) -> Result<(), Failure> {
+        if !is_storable(key) {
+            return Ok(());
+        }
+        if let Some(pending) = &mut self.pending {
+            return pending.add(db, key, Write::Delete);
+        }
+        if let Some(space) = self.databases.find(db) {
             self.batch.delete_in(space, key);
         }
+        Ok(())
     }
 
-    fn space(&mut self, db: u8) -> Result<&'a Keyspace, Failure> {
-        if let Some(found) = self.databases.find(db) {
-            return Ok(found);
+    /// Commits what was written, on condition that nothing read has changed. A single command that writes
+    /// nothing needs no such check: it has read one moment's state or given the answer that ends it.
+    pub(crate) fn commit(mut self) -> Result<Attempt, Failure> {
+        let checks_reads = self.pending.is_some();
+        for ((db, key), new) in self.pending.take().into_iter().flat_map(Pending::into_writes) {
+            let space = self.databases.create(db)?;
+            match new {
+                Write::Put(stored) => {
+                    let options = write_options(stored.expires_at_ms).tag(stored.tag);
+                    self.batch.put_in(space, key, &stored.value, options)
+                }
+                Write::Delete => self.batch.delete_in(space, key),
+            };
         }
-        self.stale = true;
-        Ok(self.databases.create(db)?)
+        let writes = !self.batch.is_empty();
+        if !writes && !checks_reads {
+            return Ok(Attempt::Unchanged);
+        }
+        if self.unstamped != 0 {
+            // Somebody may have written there since. Next time those reads have stamps.
+            for db in (0..databases::COUNT).filter(|db| self.unstamped & 1 << db != 0) {
+                self.databases.create(db)?;
+            }
+            return Ok(Attempt::Conflict);
+        }
+        if !writes && !self.expects {
+            return Ok(Attempt::Unchanged);
+        }
+        match self.batch.commit().map_err(Failure::from) {
+            Ok(seqno) if writes => Ok(Attempt::Written(seqno)),
+            Ok(_) => Ok(Attempt::Unchanged),
+            Err(failure) if failure.is_conflict() => Ok(Attempt::Conflict),
+            Err(failure) => Err(failure),
+        }
     }
 }
 
@@ -143,22 +232,17 @@ pub(crate) fn run<T>(
         let conflicts = u64::from(attempt);
         let mut transaction = Transaction::new(databases);
         let value = body(&mut transaction)?;
-        if transaction.stale {
-            continue;
-        }
-        if transaction.batch.is_empty() {
-            return Ok(Outcome { value, seqno: None, conflicts });
-        }
-        match transaction.batch.commit().map_err(Failure::from) {
-            Ok(seqno) => return Ok(Outcome { value, seqno: Some(seqno), conflicts }),
-            Err(failure) if failure.is_conflict() => pause(attempt),
-            Err(failure) => return Err(failure),
+        match transaction.commit()? {
+            Attempt::Written(seqno) => return Ok(Outcome { value, seqno: Some(seqno), conflicts }),
+            Attempt::Unchanged => return Ok(Outcome { value, seqno: None, conflicts }),
+            Attempt::Conflict => pause(attempt),
         }
     }
     Err(TOO_CONTENDED)
 }
 
-fn pause(attempt: u32) {
+/// Waits before the next attempt: not at all, then a little.
+pub(crate) fn pause(attempt: u32) {
     if attempt < SPIN_ATTEMPTS {
         std::hint::spin_loop();
     } else if attempt < YIELD_ATTEMPTS {

@@ -351,7 +351,119 @@ WAIT abc 0
 WAIT 0 abc
 WAIT 0 -1
 NOSUCHCOMMAND a b c
+EXEC
+EXEC extra
+DISCARD
+UNWATCH
+MULTI
+MULTI
+SET tx 1
+GET tx
+INCR tx
+SET tx text
+INCR tx
+APPEND tx more
+MGET tx missing
+GETDEL tx
+GET tx
+RENAME tx other
+EXISTS tx other
+EXEC
+EXEC
+MULTI
+EXEC
+MULTI
+SET tx 1
+DISCARD
+GET tx
+MULTI
+SET tx 1
+SET tx
+SET tx 2
+EXEC
+GET tx
+MULTI
+NOSUCHCOMMAND
+EXEC
+MULTI
+OBJECT FOO tx
+EXEC
+MULTI
+EXEC extra
+EXEC
+MULTI
+WATCH tx
+SET tx 3
+UNWATCH
+EXEC
+WATCH
+WATCH tx other
+MULTI
+INCR tx
+EXEC
+WATCH tx
+SET tx 5
+MULTI
+INCR tx
+EXEC
+GET tx
+MULTI
+INCR tx
+EXEC
+WATCH tx
+SET tx 5
+UNWATCH
+MULTI
+INCR tx
+EXEC
+WATCH tx
+SET tx 5
+MULTI
+DISCARD
+MULTI
+INCR tx
+EXEC
+WATCH tx
+DEL tx
+MULTI
+EXEC
+WATCH tx
+SET tx 1
+DEL tx
+MULTI
+SET tx never
+EXEC
+WATCH tx
+GET tx
+MULTI
+SET tx 1 EX 100
+TTL tx
+PERSIST tx
+TTL tx
+SET tx 2 NX
+SET tx 2 XX GET
+MSET a 1 b 2
+MSETNX b 3 c 3
+COPY a c
+RENAMENX a b
+DEL a a b
+SELECT 2
+SET tx two
+SELECT 0
+PING
+ECHO x
+EXEC
+SELECT 2
+GET tx
+SELECT 0
+MULTI
+SELECT 2
 RESET
+SELECT 0
+GET tx
+RESET
+MULTI
+SET tx 1
 QUIT extra
 ";
 
@@ -443,8 +555,18 @@ fn random_pipelines_are_answered_alike() {
     let server = TestServer::start();
     let (mut theirs, mut ours) = (redis.client(), server.client());
     let mut random = Random(20_261_120);
-    for _ in 0..300 {
-        let commands: Vec<String> = (0..=random.below(40)).map(|_| random_command(&mut random)).collect();
+    for round in 0..300 {
+        let mut commands: Vec<String> = (0..=random.below(40)).map(|_| random_command(&mut random)).collect();
+        if round % 3 == 0 {
+            let start = random.below(commands.len() + 1);
+            let end = start + random.below(commands.len() + 1 - start);
+            let last = random.pick(&["EXEC", "EXEC", "EXEC", "DISCARD"]);
+            commands.insert(end, last.to_string());
+            commands.insert(start, "MULTI".to_string());
+            if random.below(2) == 0 {
+                commands.insert(0, format!("WATCH {}", random.pick(&["a", "b", "c"])));
+            }
+        }
         let mut bytes = Vec::new();
         for command in &commands {
             terrace_resp::encode_request(&mut bytes, &command.split(' ').collect::<Vec<_>>());

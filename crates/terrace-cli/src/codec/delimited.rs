@@ -69,7 +69,9 @@ impl<R: BufRead> DelimitedReader<R> {
 
     fn parse(&self) -> Result<Record, String> {
         let column = |at: usize, name: &str| {
-            let field = self.row.get(at).ok_or_else(|| format!("no {name}: {} columns", self.row.len()))?;
+            let missing =
+                || format!("no {name}: it is column {} and this line has {}", at + 1, self.row.len());
+            let field = self.row.get(at).ok_or_else(missing)?;
             if self.escapes {
                 unescape(field).map_err(|e| format!("{name}, {e}"))
             } else {

@@ -80,6 +80,7 @@ impl Names {
         let say = |e: serde_json::Error| {
             // The parser sees one line and calls it line 1, which would mislead beside the real number.
             let (text, column) = (e.to_string(), e.column());
+            let text = if e.is_data() { text } else { format!("not a JSON object: {text}") };
             match text.rsplit_once(" at line ") {
                 Some((what, _)) if column > 0 => format!("{what} (column {column})"),
                 Some((what, _)) => what.to_owned(),
@@ -245,6 +246,8 @@ mod tests {
             (r#"{"key":"","value":""}"#, "1 to 65,535"),
             (r#"{"key":"a","value":"b"} x"#, "trailing"),
             (r#"["a","b"]"#, "expected an object"),
+            ("plain text", "not a JSON object: expected"),
+            (r#"{"key":"a","value":"b""#, "not a JSON object: EOF"),
             ("{", "EOF"),
         ];
         for (text, expected) in cases {

@@ -8,7 +8,7 @@ use terrace::{Db, Entry, Keyspace, Options, WriteOptions};
 use super::range::Bounds;
 use super::{Access, Range, Store, Visit};
 use crate::codec::Record;
-use crate::exit::{Code, Failure};
+use crate::exit::{self, Code, Failure};
 use crate::figures;
 
 /// The open store and the keyspace that the verb works in.
@@ -22,12 +22,10 @@ impl DirStore {
     pub(super) fn open(dir: &Path, keyspace: Option<&str>, access: Access) -> Result<Self> {
         let create = access == Access::Create;
         if !create && !dir.is_dir() {
-            return Err(Failure::error(
-                Code::Store,
-                format!("no store at {}: no such directory", dir.display()),
-            ));
+            let why = if dir.exists() { "it is not a directory" } else { "no such directory" };
+            return Err(Failure::error(Code::Store, format!("no store at {}: {why}", dir.display())));
         }
-        let db = Options::new().create_if_missing(create).open(dir)?;
+        let db = Options::new().create_if_missing(create).open(dir).map_err(exit::explain_open)?;
         let keyspace = match (keyspace, create) {
             (None, _) => Keyspace::clone(&db),
             (Some(name), true) => db.keyspace(name)?,

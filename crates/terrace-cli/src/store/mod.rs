@@ -83,8 +83,7 @@ pub(crate) type Visit<'a> = dyn FnMut(Record) -> Result<bool> + 'a;
 pub(crate) trait Store {
     /// The entry of a key.
     fn get(&mut self, key: &[u8]) -> Result<Option<Record>>;
-    /// Applies the entries together or not at all; a later entry of the same key wins. (A server
-    /// without transactions applies a batch with expiries one by one, and says so.)
+    /// Applies the entries together or not at all; a later entry of the same key wins.
     fn write(&mut self, batch: &[Record]) -> Result<()>;
     /// Removes the keys; returns how many of them there were.
     fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64>;

@@ -23,8 +23,6 @@ const PAGE_KEYS: usize = 512;
 /// A connection to a server, on one of its databases.
 pub(super) struct UrlStore {
     connection: Connection,
-    /// Whether the server has been found to know no MULTI.
-    lacks_transactions: bool,
 }
 
 impl UrlStore {
@@ -36,25 +34,8 @@ impl UrlStore {
         let address = client.get_connection_info().addr().to_string();
         let connection = client
             .get_connection_with_timeout(CONNECT_TIMEOUT)
-            .map_err(|e| Failure::error(Code::Server, format!("cannot connect to {address}: {e}")))?;
-        Ok(Self { connection, lacks_transactions: false })
-    }
-
-    /// Begins a transaction; `false`, and a note, when the server knows none. MULTI is sent by itself, so that
-    /// nothing is written when the server refuses it for another reason.
-    fn begin(&mut self) -> Result<bool> {
-        if self.lacks_transactions {
-            return Ok(false);
-        }
-        match redis::cmd("MULTI").query::<()>(&mut self.connection) {
-            Ok(()) => Ok(true),
-            Err(error) if error.detail().is_some_and(|detail| detail.contains("unknown command")) => {
-                eprintln!("terrace: the server knows no MULTI: batches with an expiry are not atomic");
-                self.lacks_transactions = true;
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+            .map_err(|e| Failure::error(Code::Server, cannot_connect(&address, &e)))?;
+        Ok(Self { connection })
     }
 
     /// Calls `page` with the keys of one `SCAN` step after another, until it says `false`.
@@ -132,6 +113,18 @@ impl UrlStore {
     }
 }
 
+/// Why there is no connection, and the way out.
+fn cannot_connect(address: &str, error: &redis::RedisError) -> String {
+    let advice = match error.kind() {
+        redis::ErrorKind::AuthenticationFailed => {
+            "; a password goes into the URL: redis://:password@host:port"
+        }
+        _ if error.is_connection_refusal() => "; is `terrace serve` running there?",
+        _ => "",
+    };
+    format!("cannot connect to {address}: {error}{advice}")
+}
+
 /// The command that writes an entry.
 fn set(record: &Record) -> redis::Cmd {
     let mut command = redis::cmd("SET");
@@ -180,21 +173,12 @@ impl Store for UrlStore {
         if let [record] = batch {
             return Ok(set(record).query(&mut self.connection)?);
         }
-        let atomic = self.begin()?;
         let mut pipe = redis::pipe();
+        pipe.atomic();
         for record in batch {
-            pipe.add_command(set(record));
+            pipe.add_command(set(record)).ignore();
         }
-        if !atomic {
-            let _: Vec<redis::Value> = pipe.query(&mut self.connection)?;
-            return Ok(());
-        }
-        let mut replies: Vec<redis::Value> = pipe.cmd("EXEC").query(&mut self.connection)?;
-        // The last reply is EXEC's: an array with the result of each command.
-        if let Some(executed) = replies.pop() {
-            executed.extract_error()?;
-        }
-        Ok(())
+        Ok(pipe.query(&mut self.connection)?)
     }
 
     fn delete(&mut self, keys: &[Vec<u8>]) -> Result<u64> {

@@ -29,7 +29,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "N")]
     working_set: Option<u64>,
     /// The store's memory budget, such as 512M; by default the engine's own.
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_memory)]
     memory: Option<u64>,
     /// The store's durability; by default the engine's own.
     #[arg(long, value_enum)]

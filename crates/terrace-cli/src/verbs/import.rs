@@ -130,7 +130,9 @@ impl Copy {
         if !self.skip_bad {
             // What stands before the bad line is imported, so that the rest can be imported from there.
             self.write_batch()?;
-            return Err(Failure::error(Code::Data, format!("line {}: {}", bad.line, bad.reason)));
+            let (line, reason) = (bad.line, &bad.reason);
+            let said = format!("line {line}: {reason}; --skip-bad leaves such lines out");
+            return Err(Failure::error(Code::Data, said));
         }
         self.bad_lines += 1;
         if self.bad_lines <= BAD_LINES_SHOWN {

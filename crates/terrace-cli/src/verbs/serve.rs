@@ -5,7 +5,7 @@
 //! that the durability level promised.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -19,7 +19,7 @@ use signal_hook::iterator::{Handle, Signals};
 use terrace::{Durability, Options};
 use terrace_server::{Server, ServerConfig};
 
-use crate::exit::{Code, Failure};
+use crate::exit::{self, Code, Failure};
 use crate::{memory, units};
 
 /// Flags of `serve`.
@@ -38,14 +38,14 @@ pub(crate) struct Serve {
     #[arg(long, value_enum, default_value_t = DurabilityLevel::Interval)]
     durability: DurabilityLevel,
     /// The period of --durability interval: what a power loss may cost.
-    #[arg(long, value_name = "MS", default_value_t = 100)]
+    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
     interval_ms: u64,
     /// Shards of the memtable: a power of two from 1 to 256.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = units::parse_shards)]
     shards: usize,
     /// Memory for memtables, cache and background work, such as 2G; by default a quarter of what this process
     /// may use.
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = units::parse_memory)]
     memory: Option<u64>,
     /// The password that clients must give.
     #[arg(long, value_name = "PASSWORD", env = "TERRACE_REQUIREPASS", hide_env_values = true)]
@@ -104,7 +104,7 @@ impl Serve {
 
         let started = Instant::now();
         let options = Options::new().shards(self.shards).memory_budget(memory_bytes);
-        let db = options.durability(of_engine(durability)).open(&self.dir)?;
+        let db = options.durability(of_engine(durability)).open(&self.dir).map_err(exit::explain_open)?;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "store opened");
 
         let mut config = ServerConfig::new(db.clone());
@@ -114,7 +114,7 @@ impl Serve {
         config.requirepass.clone_from(&self.requirepass);
         config.threads = self.threads;
         let failed = |what| move |e| Failure::error(Code::Server, format!("{what}: {e}"));
-        let server = Server::bind(config).map_err(failed("cannot start the server"))?;
+        let server = Server::bind(config).map_err(|e| self.cannot_listen(&e))?;
         if !self.bind.is_loopback() && self.requirepass.is_none() {
             tracing::warn!("anyone who reaches {} can read and write: no --requirepass is set", self.bind);
         }
@@ -130,6 +130,18 @@ impl Serve {
         served?;
         say("Stopped; everything is on disk");
         Ok(Code::Done)
+    }
+
+    /// Why there is no server, and the way out.
+    fn cannot_listen(&self, error: &io::Error) -> anyhow::Error {
+        let address = SocketAddr::new(self.bind, self.port);
+        let advice = match error.kind() {
+            io::ErrorKind::AddrInUse => "; is another server running there? --port takes another port",
+            io::ErrorKind::AddrNotAvailable => "; --bind takes an address of this machine",
+            io::ErrorKind::PermissionDenied => "; --port takes another port, 1024 or more",
+            _ => "",
+        };
+        Failure::error(Code::Server, format!("cannot listen on {address}: {error}{advice}"))
     }
 
     fn start_log(&self) {

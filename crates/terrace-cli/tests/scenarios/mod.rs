@@ -104,7 +104,8 @@ fn import_stops_at_a_bad_line(place: &Place) {
     let path = path.to_str().unwrap();
     let said = place.fails(4, &["import", path, "--no-header"]);
     assert!(
-        said.contains("line 3: no value: 1 columns") && said.contains("after 2 imported entries"),
+        said.contains("line 3: no value: it is column 2 and this line has 1")
+            && said.contains("after 2 imported entries"),
         "{said}"
     );
     assert_eq!(place.run(&["count", "--prefix", "stop:"]), "2\n");

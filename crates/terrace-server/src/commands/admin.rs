@@ -6,7 +6,9 @@ use terrace_resp::Args;
 
 use super::keys::container;
 use super::options::integer;
-use super::table::{ADMIN, BLOCKING, Command, DANGEROUS, FAST, Handler, LOADING, NO_KEYS, NO_SCRIPT, WRITE};
+use super::table::{
+    ADMIN, BLOCKING, Command, DANGEROUS, FAST, Handler, LOADING, NO_KEYS, NO_MULTI, NO_SCRIPT, WRITE,
+};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::databases::COUNT;
@@ -28,12 +30,19 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(
         "flushdb",
         -1,
-        WRITE | DANGEROUS,
+        WRITE | DANGEROUS | NO_MULTI,
         "1.0.0",
         flushdb,
         "Removes all keys from the current database.",
     ),
-    command("flushall", -1, WRITE | DANGEROUS, "1.0.0", flushall, "Removes all keys from all databases."),
+    command(
+        "flushall",
+        -1,
+        WRITE | DANGEROUS | NO_MULTI,
+        "1.0.0",
+        flushall,
+        "Removes all keys from all databases.",
+    ),
     command("time", 1, FAST | LOADING, "2.6.0", time, "Returns the server time."),
     command(
         "lastsave",
@@ -49,7 +58,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         ..command(
             "debug",
             -2,
-            ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+            ADMIN | NO_SCRIPT | LOADING | DANGEROUS | NO_MULTI,
             "1.0.0",
             container,
             "A container for debugging commands.",
@@ -58,7 +67,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(
         "shutdown",
         -1,
-        ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+        ADMIN | NO_SCRIPT | LOADING | DANGEROUS | NO_MULTI,
         "1.0.0",
         shutdown,
         "Syncs the log and shuts the server down.",
@@ -66,7 +75,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(
         "flush",
         1,
-        ADMIN,
+        ADMIN | NO_MULTI,
         "terrace 0.1.0",
         flush,
         "Syncs the log now: all earlier writes survive a power loss.",
@@ -74,7 +83,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(
         "compact",
         1,
-        ADMIN | DANGEROUS,
+        ADMIN | DANGEROUS | NO_MULTI,
         "terrace 0.1.0",
         compact,
         "Compacts everything down to the bottom level.",

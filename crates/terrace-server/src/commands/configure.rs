@@ -6,7 +6,7 @@ use terrace_resp::Args;
 use terrace_resp::number::parse_i64;
 
 use super::keys::container;
-use super::table::{ADMIN, Command, DANGEROUS, Handler, LOADING, NO_KEYS, NO_SCRIPT};
+use super::table::{ADMIN, Command, DANGEROUS, Handler, LOADING, NO_KEYS, NO_MULTI, NO_SCRIPT};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -23,7 +23,7 @@ const fn command(
     Command {
         name,
         arity,
-        flags: ADMIN | NO_SCRIPT | LOADING | DANGEROUS,
+        flags: ADMIN | NO_SCRIPT | LOADING | DANGEROUS | NO_MULTI,
         keys: NO_KEYS,
         group: "server",
         since,

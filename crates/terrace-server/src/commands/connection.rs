@@ -5,7 +5,9 @@ use terrace_resp::{Args, Protocol};
 
 use super::client::check_printable;
 use super::options::database;
-use super::table::{Command, FAST, Handler, LOADING, NO_AUTH_NEEDED, NO_KEYS, NO_SCRIPT};
+use super::table::{
+    Command, FAST, Handler, LOADING, NEVER_QUEUED, NO_AUTH_NEEDED, NO_KEYS, NO_MULTI, NO_SCRIPT,
+};
 use super::{Flow, Handled, info, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -37,9 +39,16 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("echo", 2, 0, "1.0.0", echo, "Returns the given string."),
     command("select", 2, 0, "1.0.0", select, "Changes the selected database."),
     command("auth", -2, NO_AUTH_NEEDED | NO_SCRIPT, "1.0.0", auth, "Authenticates the connection."),
-    command("hello", -1, NO_AUTH_NEEDED | NO_SCRIPT, "6.0.0", hello, "Handshakes with the server."),
-    command("quit", -1, NO_AUTH_NEEDED | NO_SCRIPT, "1.0.0", quit, "Closes the connection."),
-    command("reset", 1, NO_AUTH_NEEDED | NO_SCRIPT, "6.2.0", reset, "Resets the connection."),
+    command(
+        "hello",
+        -1,
+        NO_AUTH_NEEDED | NO_SCRIPT | NO_MULTI,
+        "6.0.0",
+        hello,
+        "Handshakes with the server.",
+    ),
+    command("quit", -1, NO_AUTH_NEEDED | NO_SCRIPT | NEVER_QUEUED, "1.0.0", quit, "Closes the connection."),
+    command("reset", 1, NO_AUTH_NEEDED | NO_SCRIPT | NEVER_QUEUED, "6.2.0", reset, "Resets the connection."),
 ];
 
 fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Handled {

@@ -139,7 +139,7 @@ fn set_expiry(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -
             return Ok(false);
         }
         if at <= now_ms {
-            tx.delete(db, key);
+            tx.delete(db, key)?;
         } else {
             tx.put_tagged(db, key, &old.value, Some(at.unsigned_abs()), old.tag)?;
         }

@@ -4,7 +4,7 @@ use terrace_resp::{Args, Encoder};
 
 use super::table::{
     ADMIN, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Handler, Keys, LOADING, NO_AUTH_NEEDED, NO_KEYS,
-    NO_SCRIPT, READ, WRITE, all, find,
+    NO_MULTI, NO_SCRIPT, READ, WRITE, all, find,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -49,7 +49,7 @@ const SUBCOMMANDS: &[Command] = &[
 pub(super) static HELP: Command = command("help", 2, "5.0.0", help, "Returns the subcommands.");
 
 /// Flags and their names.
-const FLAGS: [(u16, &str); 9] = [
+const FLAGS: [(u16, &str); 10] = [
     (WRITE, "write"),
     (READ, "readonly"),
     (DENY_OOM, "denyoom"),
@@ -59,6 +59,7 @@ const FLAGS: [(u16, &str); 9] = [
     (LOADING, "loading"),
     (FAST, "fast"),
     (NO_AUTH_NEEDED, "no_auth"),
+    (NO_MULTI, "no_multi"),
 ];
 
 fn list_all(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
@@ -111,6 +112,7 @@ fn categories(command: &Command) -> Vec<&'static str> {
         "string" => categories.push("@string"),
         "generic" => categories.push("@keyspace"),
         "connection" => categories.push("@connection"),
+        "transactions" => categories.push("@transaction"),
         _ => {}
     }
     let by_flag = [

@@ -111,7 +111,7 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let mut removed = 0;
         for key in &keys {
             if tx.read(db, key)?.is_some() {
-                tx.delete(db, key);
+                tx.delete(db, key)?;
                 removed += 1;
             }
         }
@@ -165,7 +165,7 @@ fn rename_unless(cx: &mut Context<'_>, args: Args<'_>, only_if_absent: bool) -> 
         if only_if_absent && tx.read(db, to)?.is_some() {
             return Ok(false);
         }
-        tx.delete(db, from);
+        tx.delete(db, from)?;
         tx.put_tagged(db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
         Ok(true)
     })

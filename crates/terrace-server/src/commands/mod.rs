@@ -13,6 +13,7 @@ mod expiry;
 mod info;
 mod introspect;
 mod keys;
+mod multi;
 mod options;
 mod scan;
 mod stats;
@@ -45,10 +46,14 @@ pub(crate) type Job = Box<dyn FnOnce(&Shared, &mut Encoder<'_>) -> Result<(), Fa
 /// What a command returns.
 pub(crate) type Handled = Result<Flow, Failure>;
 
-/// Runs one command; what goes wrong becomes its reply.
+/// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply.
 pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Flow {
     let start = cx.reply.position();
-    let handled = check(cx, command, args).and_then(|runs| (runs.run)(cx, args));
+    let handled = match check(cx, command, args) {
+        Ok(runs) if !multi::queues(cx.session, command) => (runs.run)(cx, args),
+        Ok(_) => multi::enqueue(cx, command, args),
+        Err(failure) => Err(multi::refuse(cx.session, command, failure)),
+    };
     handled.unwrap_or_else(|failure| {
         cx.reply.truncate(start);
         cx.reply.error(&failure.line());

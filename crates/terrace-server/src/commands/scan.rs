@@ -8,7 +8,7 @@ use terrace_resp::{Args, Encoder};
 
 use super::keys::type_name;
 use super::options::integer;
-use super::table::{Command, DANGEROUS, FAST, NO_KEYS, READ};
+use super::table::{Command, DANGEROUS, FAST, NO_KEYS, NO_MULTI, READ};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::cursor::Position;
@@ -20,7 +20,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "scan",
         arity: -2,
-        flags: READ,
+        flags: READ | NO_MULTI,
         keys: NO_KEYS,
         group: "generic",
         since: "2.8.0",
@@ -31,7 +31,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "keys",
         arity: 2,
-        flags: READ | DANGEROUS,
+        flags: READ | DANGEROUS | NO_MULTI,
         keys: NO_KEYS,
         group: "generic",
         since: "1.0.0",
@@ -42,7 +42,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "randomkey",
         arity: 1,
-        flags: READ,
+        flags: READ | NO_MULTI,
         keys: NO_KEYS,
         group: "generic",
         since: "1.0.0",
@@ -53,7 +53,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     Command {
         name: "dbsize",
         arity: 1,
-        flags: READ | FAST,
+        flags: READ | FAST | NO_MULTI,
         keys: NO_KEYS,
         group: "server",
         since: "1.0.0",

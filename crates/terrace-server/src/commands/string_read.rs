@@ -74,7 +74,7 @@ pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usiz
         }
         match entry {
             None => cx.reply.null(),
-            Some(entry) => match check_string(&entry) {
+            Some(entry) => match check_string(entry.tag) {
                 Ok(()) => cx.reply.bulk(&entry.value),
                 Err(failure) => refuse(cx, &failure),
             },

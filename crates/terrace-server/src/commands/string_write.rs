@@ -159,7 +159,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         if wanted {
             let kept = old.as_ref().and_then(|e| e.expires_at_ms).filter(|_| options.keeps_ttl);
             match at {
-                Some(at) if at <= now_ms => tx.delete(db, key),
+                Some(at) if at <= now_ms => tx.delete(db, key)?,
                 _ => tx.put(db, key, value, at.or(kept))?,
             }
         }
@@ -219,7 +219,7 @@ fn getdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let old = cx.transact(|tx| {
         let old = tx.read_string(db, key)?;
         if old.is_some() {
-            tx.delete(db, key);
+            tx.delete(db, key)?;
         }
         Ok(old)
     })?;
@@ -238,7 +238,7 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let old = cx.transact(|tx| {
         let Some(old) = tx.read_string(db, key)? else { return Ok(None) };
         match options.expires_at_ms(now_ms, "getex")? {
-            Some(at) if at <= now_ms => tx.delete(db, key),
+            Some(at) if at <= now_ms => tx.delete(db, key)?,
             at if at != old.expires_at_ms => tx.put(db, key, &old.value, at)?,
             _ => {}
         }

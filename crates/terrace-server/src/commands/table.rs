@@ -6,8 +6,8 @@
 use terrace_resp::Args;
 
 use super::{
-    Handled, admin, client, configure, connection, counters, expiry, info, introspect, keys, scan, stats,
-    string_read, string_write,
+    Handled, admin, client, configure, connection, counters, expiry, info, introspect, keys, multi, scan,
+    stats, string_read, string_write,
 };
 use crate::context::Context;
 
@@ -34,6 +34,10 @@ pub(crate) const NO_SCRIPT: u16 = 1 << 7;
 pub(crate) const BLOCKING: u16 = 1 << 8;
 /// Can do harm or take long.
 pub(crate) const DANGEROUS: u16 = 1 << 9;
+/// Refused between `MULTI` and `EXEC`: it could not be part of one atomic step.
+pub(crate) const NO_MULTI: u16 = 1 << 10;
+/// Runs at once between `MULTI` and `EXEC`, instead of being queued.
+pub(crate) const NEVER_QUEUED: u16 = 1 << 11;
 
 /// The function that runs a command.
 pub(crate) type Handler = fn(&mut Context<'_>, Args<'_>) -> Handled;
@@ -96,13 +100,14 @@ impl Command {
     }
 }
 
-const FAMILIES: [&[Command]; 13] = [
+const FAMILIES: [&[Command]; 14] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,
+    multi::COMMANDS,
     connection::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,

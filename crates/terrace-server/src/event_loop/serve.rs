@@ -168,7 +168,8 @@ impl EventLoop {
     ) -> Option<std::ops::Range<usize>> {
         let (_, command) = command?;
         let allowed = session.authenticated || !self.shared.settings.has_password();
-        (commands::is_get(command) && args.len() == 2 && allowed).then(|| args.range(1))?
+        let runs_now = allowed && session.queue.is_none();
+        (commands::is_get(command) && args.len() == 2 && runs_now).then(|| args.range(1))?
     }
 
     fn context<'a>(&'a mut self, session: &'a mut Session, output: &'a mut Vec<u8>) -> Context<'a> {
@@ -180,6 +181,7 @@ impl EventLoop {
             group: &mut self.group,
             metrics: &self.handle.metrics,
             now_ms: self.now_ms,
+            many: None,
         }
     }
 
@@ -231,6 +233,9 @@ impl EventLoop {
             let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
             cx.reply.error(&commands::unknown(args).line());
             cx.metrics.errors.add(1);
+            if let Some(queue) = &mut cx.session.queue {
+                queue.refuse();
+            }
             return;
         };
         connection.session.info.command.store(index, Ordering::Relaxed);

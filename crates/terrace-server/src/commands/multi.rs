@@ -1,0 +1,186 @@
+//! Transactions: `MULTI` queues requests, `EXEC` runs them as one atomic and isolated step, `WATCH` makes it
+//! depend on keys.
+//!
+//! The commands of an `EXEC` run against one [`Transaction`] and are committed as one batch on condition that
+//! nothing they have read and nothing watched has changed; otherwise they run again. Commands that go through
+//! many keys, empty a database or work beside the loops cannot be part of that and are refused when queued.
+
+use terrace_resp::Args;
+
+use super::table::{
+    ALL_KEYS, Command, FAST, Handler, Keys, LOADING, NEVER_QUEUED, NO_KEYS, NO_MULTI, NO_SCRIPT,
+};
+use super::{Flow, Handled, execute};
+use crate::context::Context;
+use crate::failure::{Failure, TOO_CONTENDED};
+use crate::queue::{Queue, Queued, Watches};
+use crate::session::Session;
+use crate::transaction::{Attempt, MAX_ATTEMPTS, Transaction, pause};
+
+const fn command(
+    name: &'static str,
+    arity: i64,
+    flags: u16,
+    keys: Keys,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    Command {
+        name,
+        arity,
+        flags: flags | NO_SCRIPT | LOADING,
+        keys,
+        group: "transactions",
+        since,
+        summary,
+        run,
+        subcommands: &[],
+    }
+}
+
+/// The commands of this file.
+pub(crate) const COMMANDS: &[Command] = &[
+    command("multi", 1, FAST | NEVER_QUEUED, NO_KEYS, "1.2.0", multi, "Starts a transaction."),
+    command("exec", 1, NEVER_QUEUED, NO_KEYS, "1.2.0", exec, "Executes all commands in a transaction."),
+    command("discard", 1, FAST | NEVER_QUEUED, NO_KEYS, "2.0.0", discard, "Discards a transaction."),
+    command(
+        "watch",
+        -2,
+        FAST | NEVER_QUEUED,
+        ALL_KEYS,
+        "2.2.0",
+        watch,
+        "Monitors changes to keys to determine the execution of a transaction.",
+    ),
+    command("unwatch", 1, FAST, NO_KEYS, "2.2.0", unwatch, "Forgets about watched keys of a transaction."),
+];
+
+const NESTED: Failure = Failure::fixed("ERR MULTI calls can not be nested");
+const EXEC_WITHOUT_MULTI: Failure = Failure::fixed("ERR EXEC without MULTI");
+const DISCARD_WITHOUT_MULTI: Failure = Failure::fixed("ERR DISCARD without MULTI");
+const WATCH_INSIDE_MULTI: Failure = Failure::fixed("ERR WATCH inside MULTI is not allowed");
+const NOT_INSIDE_MULTI: Failure = Failure::fixed("ERR Command not allowed inside a transaction");
+const ABORTED: Failure = Failure::fixed("EXECABORT Transaction discarded because of previous errors.");
+
+/// Whether a command waits for `EXEC`.
+pub(super) fn queues(session: &Session, command: &Command) -> bool {
+    session.queue.is_some() && !command.has(NEVER_QUEUED)
+}
+
+/// Queues a command after `MULTI`.
+pub(super) fn enqueue(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Handled {
+    let queued = match &mut cx.session.queue {
+        _ if command.has(NO_MULTI) => Err(NOT_INSIDE_MULTI),
+        Some(queue) => queue.push(command, args),
+        None => Ok(()),
+    };
+    queued.map_err(|failure| refuse(cx.session, command, failure))?;
+    cx.reply.simple("QUEUED");
+    Ok(Flow::Done)
+}
+
+/// Notes that a request was refused before it ran: after `MULTI`, nothing of the transaction will run. A refused
+/// `EXEC` ends the transaction, and says so.
+pub(super) fn refuse(session: &mut Session, command: &Command, failure: Failure) -> Failure {
+    if command.name == "exec" {
+        session.queue = None;
+        session.watches.clear();
+        let line = failure.line();
+        let reason = line.strip_prefix("ERR ").unwrap_or(&line);
+        return Failure::text(format!("EXECABORT Transaction discarded because of: {reason}"));
+    }
+    if let Some(queue) = &mut session.queue {
+        queue.refuse();
+    }
+    failure
+}
+
+fn multi(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    if cx.session.queue.is_some() {
+        return Err(NESTED);
+    }
+    cx.session.queue = Some(Queue::default());
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn discard(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.session.queue.take().ok_or(DISCARD_WITHOUT_MULTI)?;
+    cx.session.watches.clear();
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    if cx.session.queue.is_some() {
+        return Err(WATCH_INSIDE_MULTI);
+    }
+    cx.settle();
+    for key in args.from(1).iter() {
+        cx.session.watches.add(&cx.shared.databases, cx.session.db, key)?;
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.session.watches.clear();
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    let queue = cx.session.queue.take().ok_or(EXEC_WITHOUT_MULTI)?;
+    let watches = std::mem::take(&mut cx.session.watches);
+    if queue.refused {
+        return Err(ABORTED);
+    }
+    cx.settle();
+    let (start, db) = (cx.reply.position(), cx.session.db);
+    for attempt in 0..MAX_ATTEMPTS {
+        if watches.any_vanished(&cx.shared.databases)? {
+            cx.reply.null_array();
+            return Ok(Flow::Done);
+        }
+        cx.reply.truncate(start);
+        cx.session.db = db;
+        let Some(transaction) = run_all(cx, &queue.requests, &watches) else { return Ok(Flow::Close) };
+        match transaction.commit()? {
+            Attempt::Written(seqno) => {
+                cx.group.committed(seqno);
+                return Ok(Flow::Done);
+            }
+            Attempt::Unchanged => return Ok(Flow::Done),
+            Attempt::Conflict if watches.any_written(&cx.shared.databases)? => {
+                cx.reply.truncate(start);
+                cx.session.db = db;
+                cx.reply.null_array();
+                return Ok(Flow::Done);
+            }
+            Attempt::Conflict => {
+                cx.metrics.conflicts.add(1);
+                pause(attempt);
+            }
+        }
+    }
+    cx.session.db = db;
+    Err(TOO_CONTENDED)
+}
+
+/// Runs the commands and writes their replies as one array; `None` when the replies are more than a client may
+/// have waiting, with nothing committed.
+fn run_all<'a>(cx: &mut Context<'a>, requests: &[Queued], watches: &Watches) -> Option<Transaction<'a>> {
+    let start = cx.reply.position();
+    cx.many = Some(Transaction::of_many(&cx.shared.databases, watches));
+    cx.reply.array(requests.len());
+    for request in requests {
+        let flow = execute(cx, request.command, request.args.args());
+        debug_assert!(!matches!(flow, Flow::Job(_)), "{} cannot be queued", request.command.name);
+        if cx.reply.position() - start > cx.shared.config.output_hard_bytes {
+            cx.many = None;
+            return None;
+        }
+    }
+    cx.many.take()
+}

@@ -1,0 +1,210 @@
+//! `MULTI`, `EXEC` and `WATCH` among several connections; what one connection sees alone is compared with Redis in
+//! `differential`.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use common::{Client, TestServer, bulk};
+use terrace_resp::Value;
+
+const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
+
+fn integers(reply: &Value) -> Vec<i64> {
+    let Value::Array(items) = reply else { panic!("an array was expected, not {reply:?}") };
+    let number = |item: &Value| match item {
+        Value::Integer(number) => *number,
+        Value::Bulk(text) => std::str::from_utf8(text).unwrap().parse().unwrap(),
+        other => panic!("a number was expected, not {other:?}"),
+    };
+    items.iter().map(number).collect()
+}
+
+/// Runs a transaction and returns the reply to `EXEC`.
+fn transaction(client: &mut Client, commands: &[&str]) -> Value {
+    client.expect("MULTI", "+OK");
+    for command in commands {
+        client.expect(command, "+QUEUED");
+    }
+    client.run("EXEC")
+}
+
+#[test]
+fn nothing_is_seen_of_a_transaction_before_exec() {
+    let server = TestServer::start();
+    let (mut writer, mut reader) = (server.client(), server.client());
+    writer.expect("MULTI", "+OK");
+    writer.expect("SET k v", "+QUEUED");
+    reader.expect("GET k", "$-1");
+    assert_eq!(writer.run("EXEC"), Value::Array(vec![Value::Simple("OK".into())]));
+    assert_eq!(reader.run("GET k"), bulk("v"));
+}
+
+/// Clients move amounts between accounts while others add them all up, in transactions without `WATCH`. Were the
+/// commands of an `EXEC` committed one by one, or its reads not bound to its commit, a sum would be off.
+#[test]
+fn transactions_of_many_connections_are_isolated() {
+    const ACCOUNTS: usize = 4;
+    let server = TestServer::start();
+    let done = AtomicBool::new(false);
+    let sum = |client: &mut Client| {
+        let reply = transaction(client, &["GET a0", "GET a1", "GET a2", "GET a3"]);
+        integers(&reply).iter().sum::<i64>()
+    };
+    let mut client = server.client();
+    client.expect("MSET a0 100 a1 100 a2 100 a3 100", "+OK");
+    thread::scope(|scope| {
+        let movers: Vec<_> = (0..3)
+            .map(|mover| {
+                let mut client = server.client();
+                scope.spawn(move || {
+                    for turn in 0..300 {
+                        let (from, to) = ((mover + turn) % ACCOUNTS, (mover + turn * 3 + 1) % ACCOUNTS);
+                        transaction(&mut client, &[&format!("DECRBY a{from} 7"), &format!("INCRBY a{to} 7")]);
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            let (mut client, done) = (server.client(), &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    assert_eq!(sum(&mut client), 400);
+                }
+            });
+        }
+        for mover in movers {
+            mover.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(sum(&mut client), 400);
+}
+
+/// Counters kept by `WATCH`, `GET`, `MULTI`, `SET`, `EXEC`: an update that is lost or an `EXEC` that should have
+/// answered null shows in the sum.
+#[test]
+fn watched_keys_make_a_read_and_a_write_one_step() {
+    const TURNS: i64 = 100;
+    let server = TestServer::start();
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            let mut client = server.client();
+            scope.spawn(move || {
+                let mut done = 0;
+                while done < TURNS {
+                    client.expect("WATCH n", "+OK");
+                    let old = match client.run("GET n") {
+                        Value::Bulk(text) => String::from_utf8(text).unwrap().parse().unwrap(),
+                        _ => 0,
+                    };
+                    let reply = transaction(&mut client, &[&format!("SET n {}", old + 1)]);
+                    done += i64::from(reply != Value::Null);
+                }
+            });
+        }
+    });
+    assert_eq!(server.client().run("GET n"), bulk("400"));
+}
+
+#[test]
+fn another_connections_write_to_a_watched_key_aborts() {
+    let server = TestServer::start();
+    let (mut watcher, mut other) = (server.client(), server.client());
+    for change in
+        ["SET k v", "DEL k", "SET k v EX 100", "PERSIST k", "RENAME k elsewhere", "COPY elsewhere k"]
+    {
+        watcher.expect("WATCH unrelated k", "+OK");
+        other.run(change);
+        assert_eq!(transaction(&mut watcher, &["SET result never"]), Value::Null, "{change}");
+    }
+    watcher.expect("WATCH k", "+OK");
+    other.expect("SET not-watched v", "+OK");
+    assert_ne!(transaction(&mut watcher, &["SET result done"]), Value::Null);
+    watcher.expect("GET result", "$4\r\ndone");
+}
+
+#[test]
+fn a_watched_key_that_vanishes_without_a_write_aborts() {
+    let server = TestServer::start();
+    let (mut watcher, mut other) = (server.client(), server.client());
+    watcher.expect("SET k v PX 30", "+OK");
+    watcher.expect("WATCH k", "+OK");
+    thread::sleep(Duration::from_millis(60));
+    assert_eq!(transaction(&mut watcher, &["SET result never"]), Value::Null, "expiry");
+    for empty in ["FLUSHDB", "FLUSHALL"] {
+        watcher.expect("SET k v", "+OK");
+        watcher.expect("WATCH k", "+OK");
+        other.expect(empty, "+OK");
+        assert_eq!(transaction(&mut watcher, &["SET result never"]), Value::Null, "{empty}");
+    }
+}
+
+#[test]
+fn what_cannot_be_atomic_is_refused_and_aborts() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let refused = [
+        "KEYS *",
+        "SCAN 0",
+        "RANDOMKEY",
+        "DBSIZE",
+        "FLUSHDB",
+        "FLUSHALL",
+        "FLUSH",
+        "COMPACT",
+        "DEBUG SLEEP 0",
+        "SHUTDOWN",
+        "CONFIG SET timeout 0",
+        "HELLO 3",
+    ];
+    for command in refused {
+        client.expect("MULTI", "+OK");
+        client.expect(command, "-ERR Command not allowed inside a transaction");
+        client.expect("SET k never", "+QUEUED");
+        client.expect("EXEC", ABORTED);
+    }
+    client.expect("GET k", "$-1");
+}
+
+#[test]
+fn a_database_that_is_new_is_watched_and_written_like_the_others() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    for client in [&mut client, &mut other] {
+        client.expect("SELECT 5", "+OK");
+    }
+    client.expect("WATCH k", "+OK");
+    other.expect("SET k v", "+OK");
+    assert_eq!(transaction(&mut client, &["SET k mine"]), Value::Null);
+    client.expect("SELECT 6", "+OK");
+    client.expect("WATCH k", "+OK");
+    assert_eq!(integers(&transaction(&mut client, &["INCR k", "INCR k"])), [1, 2]);
+}
+
+/// `SETNX` found no database, another connection created it and wrote the key, and `SETNX`, finding the database
+/// now, wrote over it without a condition. It takes many fresh databases to meet.
+#[test]
+fn of_two_first_writes_to_a_database_only_one_is_first() {
+    for _ in 0..4 {
+        let server = TestServer::start();
+        for db in 1..16 {
+            let winners: i64 = thread::scope(|scope| {
+                let threads: Vec<_> = (0..2)
+                    .map(|_| {
+                        let mut client = server.client();
+                        scope.spawn(move || {
+                            client.expect(&format!("SELECT {db}"), "+OK");
+                            client.run("SETNX k v")
+                        })
+                    })
+                    .collect();
+                let won = |reply: Value| i64::from(reply == Value::Integer(1));
+                threads.into_iter().map(|thread| won(thread.join().unwrap())).sum()
+            });
+            assert_eq!(winners, 1, "in database {db}");
+        }
+    }
+}
