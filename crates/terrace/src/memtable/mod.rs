@@ -4,7 +4,7 @@
 //! (`shard`, `arena`, `index`): an insert is a copy to the end of the arena and one store into the index, a
 //! read is two dependent cache misses, and readers take no lock. Nothing is kept in order while it is written;
 //! the first cursor sorts what has come since the last one (`order`, `sort`, `cursor`). The figures behind
-//! that choice are in `docs/decision-memtable.md`.
+//! that choice are in `docs/decisions.md`, entry 1.
 //!
 //! Who may write is a matter of ownership: `Memtable::new` hands out one `ShardWriter` per shard, and the
 //! caller keeps each under the lock of that shard. A memtable does not know whether it is sealed: it is
