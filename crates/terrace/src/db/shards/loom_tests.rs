@@ -16,17 +16,26 @@ use crate::version::LiveKeyspaces;
 
 const SHARDS: usize = 2;
 
-/// The entries of a memtable, by shard; 0 is a place that is still empty.
-struct Memtable([[AtomicU64; 2]; SHARDS]);
+/// Checks all interleavings with at most this many preemptions of a thread.
+const PREEMPTIONS: usize = 4;
+
+fn model(check: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(PREEMPTIONS);
+    builder.check(check);
+}
+
+/// The entries of a memtable: a word per shard, with a bit for each sequence number.
+struct Memtable([AtomicU64; SHARDS]);
 
 impl Memtable {
     fn new() -> Arc<Self> {
-        Arc::new(Self(std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0)))))
+        Arc::new(Self(std::array::from_fn(|_| AtomicU64::new(0))))
     }
 
-    fn shard(&self, shard: usize) -> Vec<Seqno> {
-        let places = self.0[shard].iter().map(|place| place.load(Ordering::Acquire));
-        places.take_while(|seqno| *seqno != 0).collect()
+    fn shard(&self, shard: usize) -> impl Iterator<Item = Seqno> + use<> {
+        let entries = self.0[shard].load(Ordering::Acquire);
+        (1..64).filter(move |seqno| entries >> seqno & 1 == 1)
     }
 
     fn all(&self) -> Vec<Seqno> {
@@ -40,17 +49,17 @@ impl Memtable {
 struct Writer {
     memtable: Arc<Memtable>,
     shard: usize,
-    used: usize,
+    entries: u64,
 }
 
 impl Writer {
     fn of(memtable: &Arc<Memtable>, shard: usize) -> Self {
-        Self { memtable: Arc::clone(memtable), shard, used: 0 }
+        Self { memtable: Arc::clone(memtable), shard, entries: 0 }
     }
 
     fn insert(&mut self, seqno: Seqno) {
-        self.memtable.0[self.shard][self.used].store(seqno, Ordering::Release);
-        self.used += 1;
+        self.entries |= 1 << seqno;
+        self.memtable.0[self.shard].store(self.entries, Ordering::Release);
     }
 }
 
@@ -65,7 +74,7 @@ impl State {
     /// Everything in one shard, wherever it is.
     fn shard(&self, shard: usize) -> Vec<Seqno> {
         let sealed = self.sealed.iter().flat_map(|(memtable, _)| memtable.shard(shard));
-        self.active.shard(shard).into_iter().chain(sealed).chain(self.tables.iter().copied()).collect()
+        self.active.shard(shard).chain(sealed).chain(self.tables.iter().copied()).collect()
     }
 
     /// What a reader at `at` finds, in order.
@@ -154,7 +163,7 @@ fn spawn<T: 'static>(store: &Arc<Store>, run: impl FnOnce(&Store) -> T + 'static
 /// one by one; when it unlocks before it publishes; when a number is taken before the lock.
 #[test]
 fn a_seal_cuts_the_writes_at_one_number_and_hides_none() {
-    loom::model(|| {
+    model(|| {
         let store = Store::new();
         let put = spawn(&store, |store| {
             let seqno = store.put(0);
@@ -179,7 +188,7 @@ fn a_seal_cuts_the_writes_at_one_number_and_hides_none() {
 /// load and the tables from a second.
 #[test]
 fn an_entry_is_always_in_exactly_one_part_of_the_state() {
-    loom::model(|| {
+    model(|| {
         let store = Store::new();
         store.put(0);
         store.seal();
@@ -199,7 +208,7 @@ fn an_entry_is_always_in_exactly_one_part_of_the_state() {
 /// shard before it locks the next.
 #[test]
 fn a_snapshot_sees_all_up_to_its_number_and_batches_whole() {
-    loom::model(|| {
+    model(|| {
         let store = Store::new();
         let put = spawn(&store, |store| store.put(1));
         let batch = spawn(&store, Store::put_batch);
@@ -216,7 +225,7 @@ fn a_snapshot_sees_all_up_to_its_number_and_batches_whole() {
 /// Fails when a pin leaves out the barrier; when a swap unlocks before it publishes.
 #[test]
 fn a_snapshot_is_whole_beside_a_seal() {
-    loom::model(|| {
+    model(|| {
         let store = Store::new();
         store.put(0);
         let batch = spawn(&store, Store::put_batch);
@@ -234,7 +243,7 @@ fn a_snapshot_is_whole_beside_a_seal() {
 /// it has fixed its inputs.
 #[test]
 fn a_flush_keeps_what_a_registered_snapshot_sees() {
-    loom::model(|| {
+    model(|| {
         let store = Store::new();
         store.put(0);
         let put = spawn(&store, |store| store.put(0));
