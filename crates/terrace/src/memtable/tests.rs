@@ -192,8 +192,8 @@ fn run(pair: &mut Pair, steps: Vec<Step>) {
 }
 
 /// Miri is a thousand times slower.
-const CASES: u32 = if cfg!(miri) { 3 } else { 256 };
-const STEPS: usize = if cfg!(miri) { 40 } else { 200 };
+const CASES: u32 = if cfg!(miri) { 2 } else { 256 };
+const STEPS: usize = if cfg!(miri) { 25 } else { 200 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(CASES))]
@@ -220,7 +220,7 @@ fn scramble(n: u64) -> u64 {
 
 #[test]
 fn thousands_of_keys_survive_index_growth_and_uneven_scans() {
-    let entries: u64 = if cfg!(miri) { 300 } else { 20_000 };
+    let entries: u64 = if cfg!(miri) { 100 } else { 20_000 };
     let mut pair = Pair::new(4, u64::MAX);
     for n in 0..entries {
         let key = format!("\0user:{:010}", scramble(n) % 8_000);
@@ -239,7 +239,7 @@ fn thousands_of_keys_survive_index_growth_and_uneven_scans() {
 #[test]
 fn alternating_puts_and_scans_keep_few_runs() {
     let mut pair = Pair::new(2, u64::MAX);
-    for n in 0..if cfg!(miri) { 100 } else { 3_000 } {
+    for n in 0..if cfg!(miri) { 40 } else { 3_000 } {
         pair.put(&scramble(n).to_be_bytes(), b"");
         let view = pair.memtable.order.current(&pair.memtable);
         let lengths: Vec<usize> = view.runs().iter().map(|run| run.len()).collect();
@@ -252,7 +252,7 @@ fn alternating_puts_and_scans_keep_few_runs() {
 #[test]
 fn keys_that_share_ever_shorter_prefixes_stay_sorted() {
     let mut pair = Pair::new(2, u64::MAX);
-    for length in (0..if cfg!(miri) { 10 } else { 100 }).rev() {
+    for length in (0..if cfg!(miri) { 3 } else { 100 }).rev() {
         for n in 0..30u8 {
             let mut key = vec![b'p'; length];
             key.extend_from_slice(&[0; 9][..usize::from(n) % 10]);
@@ -272,7 +272,7 @@ fn a_cursor_does_not_see_what_is_inserted_later() {
     pair.put(b"c", b"1");
     let mut cursor = pair.memtable.cursor(MAX_SEQNO);
     let before = pair.visible(MAX_SEQNO);
-    for n in 0..200u8 {
+    for n in 0..if cfg!(miri) { 20 } else { 200u8 } {
         pair.put(&[b'b', n], b"2");
         pair.put(b"a", b"2");
     }
@@ -312,25 +312,27 @@ fn long_values_round_trip_inside_a_large_chunk() {
 fn split_keys_cut_into_even_ranges() {
     let mut pair = Pair::new(4, u64::MAX);
     assert!(pair.memtable.split_keys(4).is_empty());
-    for n in 0..1_000u64 {
+    let quarter = if cfg!(miri) { 20 } else { 250 };
+    for n in 0..4 * quarter as u64 {
         pair.put(&scramble(n).to_be_bytes(), b"v");
     }
     let keys: Vec<Vec<u8>> = pair.visible(MAX_SEQNO).into_iter().map(|entry| entry.0).collect();
     let cuts = pair.memtable.split_keys(4);
     let ranks: Vec<usize> = cuts.iter().map(|cut| keys.partition_point(|key| key < cut)).collect();
-    assert_eq!(ranks, [250, 500, 750]);
+    assert_eq!(ranks, [quarter, 2 * quarter, 3 * quarter]);
 }
 
 #[test]
 fn split_keys_never_repeat_a_key() {
     let mut pair = Pair::new(4, u64::MAX);
-    (0..100).for_each(|_| pair.put(b"one", b"v"));
+    (0..if cfg!(miri) { 20 } else { 100 }).for_each(|_| pair.put(b"one", b"v"));
     assert!(pair.memtable.split_keys(8).is_empty());
     pair.put(b"two", b"v");
     assert!(pair.memtable.split_keys(1_000).len() <= 1);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts what a thousand entries take")]
 fn memory_is_counted_and_chunks_go_back_to_the_pool() {
     let pool = ChunkPool::new(1 << 20);
     let options = MemtableOptions { shards: 4, chunk_bytes: 4096, expected_bytes: 1 << 16 };
