@@ -74,8 +74,8 @@ pub use base::error::{Action, Error, Result};
 pub use base::slice::{NotSlice, Slice};
 pub use db::{
     Batch, CacheStats, Compression, DEFAULT_MEMORY_BUDGET_BYTES, Db, Durability, Entry, FilterStats, Iter,
-    Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MemtableStats, Options, Snapshot,
-    StallStats, Stamp, Stats, WriteOptions,
+    Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MemtableStats, Options,
+    RecoveryProgress, Snapshot, StallStats, Stamp, Stats, WriteOptions,
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 

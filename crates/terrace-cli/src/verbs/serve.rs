@@ -103,7 +103,10 @@ impl Serve {
         say(&format!("Memory budget: {}", units::bytes(memory_bytes)));
 
         let started = Instant::now();
-        let options = Options::new().shards(self.shards).memory_budget(memory_bytes);
+        let tell = |done: terrace::RecoveryProgress| {
+            tracing::info!(writes = done.entries, bytes = done.bytes, "recovering the log");
+        };
+        let options = Options::new().shards(self.shards).memory_budget(memory_bytes).on_recovery(tell);
         let db = options.durability(of_engine(durability)).open(&self.dir).map_err(exit::explain_open)?;
         tracing::info!(seconds = started.elapsed().as_secs_f64(), "store opened");
 

@@ -1,7 +1,7 @@
 //! The store: what ties log, memtables, tables and background work into one, and its public face.
 //!
 //! Start at [`Db`]; the write path is in `write` and `seal`, the read path in `read` and `iter`, the way to
-//! disk in `flush` and `compact`, the way back in `open`.
+//! disk in `flush` and `compact`, the way back in `open` and `recovery`.
 
 mod batch;
 mod clock;
@@ -18,6 +18,7 @@ mod open;
 mod options;
 mod poison;
 mod read;
+mod recovery;
 mod seal;
 mod shards;
 mod snapshot;
@@ -41,7 +42,7 @@ use handle::Handle;
 pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES};
 pub use iter::Iter;
 pub use keyspace::Keyspace;
-pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options};
+pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options, RecoveryProgress};
 pub use snapshot::Snapshot;
 pub use stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
 pub use types::{Entry, Stamp, WriteOptions};

@@ -1,8 +1,5 @@
-//! Opening: lock the directory, read the manifest, recover the log, start the background threads.
-//!
-//! Recovery replays what the tables do not have into memtables and flushes these, so that a recovered store
-//! starts with an empty log. Every step can be interrupted and repeated: the old segments go only after an
-//! edit is durable that says they are no longer needed.
+//! Opening: lock the directory, read the manifest, recover the log (`recovery`), start a new one, start the
+//! background threads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,19 +11,18 @@ use super::clock::StoreClock;
 use super::compact::Compactions;
 use super::core::{Core, Shard};
 use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
-use super::options::{Durability, Options};
+use super::options::Options;
+use super::recovery::recover_log;
 use super::shards::Shards;
 use super::super_version::SuperVersion;
 use super::syncer::Syncer;
-use crate::base::entry::take_entry;
 use crate::base::error::IoContext;
-use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
-use crate::base::{EntryRef, Error, FileId, KeyspaceId, Result, Seqno};
+use crate::base::{Error, FileId, KeyspaceId, Result};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
-use crate::version::{Edit, Manifest, Presence, State, names, probe};
-use crate::wal::{Lane, ReplayReport, Wal, WalOptions, replay};
+use crate::version::{Manifest, Presence, State, names, probe};
+use crate::wal::{Lane, ReplayReport, Wal, WalOptions};
 
 /// Smallest and largest arena chunk of a memtable shard.
 const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=256 << 10;
@@ -194,62 +190,9 @@ fn remove_orphans(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Replays the log into tables and starts a fresh one.
-fn recover_log(core: &mut Core) -> Result<()> {
-    let flushed = core.current().flushed_seqno;
-    let report = {
-        let core = &*core;
-        let mut visit = |first, count, body: &[u8]| replay_record(core, first, count, body);
-        replay(&core.env, &core.dir, flushed, &mut visit)?
-    };
-    let seen_ms = report.clock_high_water_ms.max(core.clock.now_ms());
-    core.clock = StoreClock::new(Arc::clone(&core.env.clock), seen_ms);
-    finish_replay(core, &report)?;
-    if core.options.durability != Durability::Memory {
-        start_log(core, &report)?;
-    }
-    core.syncer = Syncer::new(core.last_seqno());
-    Ok(())
-}
-
-fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
-    let mut input = body;
-    for seqno in first..first + u64::from(count) {
-        let within = |entry: &EntryRef<'_>| {
-            entry.key.len() <= MAX_INTERNAL_KEY_BYTES && entry.value.len() <= MAX_VALUE_BYTES
-        };
-        let Some(entry) = take_entry(&mut input).filter(within) else {
-            let detail = format!("the record of write {first} holds fewer than {count} well-formed entries");
-            return Err(Error::corruption(&core.dir, 0, detail));
-        };
-        let hash = core.hash(entry.key);
-        let mut shard = core.shards.lock(core.shards.of(hash));
-        shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
-    }
-    core.shards.raise_seqno(first + u64::from(count) - 1);
-    let active = Arc::clone(&core.current().active);
-    if active.bytes() as u64 >= core.write_buffer_bytes {
-        core.seal(&active, 0)?;
-        while core.flush_oldest()? {}
-    }
-    Ok(())
-}
-
-/// Flushes what was replayed, then removes the log files, durably, before a new one is made: records that
-/// recovery has cut off must never meet newer ones.
-fn finish_replay(core: &Core, report: &ReplayReport) -> Result<()> {
-    core.flush_all()?;
-    core.next_file_id.fetch_max(report.max_id().0 + 1, Ordering::Relaxed);
-    if report.segments.is_empty() && report.spares.is_empty() {
-        return Ok(());
-    }
-    // The log may have seen a later time than the manifest has.
-    core.commit_edit(Edit::default(), None)?;
-    report.remove_files(&core.env, &core.dir)
-}
-
-fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
-    let write_buffer = core.options.effective_write_buffer();
+/// Starts an empty log.
+pub(super) fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
+    let write_buffer = core.write_buffer_bytes;
     let lanes = core.options.shards as u64;
     let ids = Arc::clone(&core.next_file_id);
     // Room for a whole write buffer as log records, and for the chunks that lanes leave half used.
@@ -271,23 +214,4 @@ fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
     }
     core.wal = Some(wal);
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::EntryMeta;
-
-    /// A record in the log with a sound checksum and a key beyond the limit ran into an assertion of the
-    /// memtable: a store that panicked whenever it was opened.
-    #[test]
-    fn a_logged_entry_beyond_the_limits_is_damage() {
-        let dir = tempfile::tempdir().unwrap();
-        let core = open(dir.path(), Options::new().durability(Durability::Memory)).unwrap();
-        let mut body = Vec::new();
-        EntryRef { key: &vec![7; MAX_INTERNAL_KEY_BYTES + 1], meta: EntryMeta::PUT, value: b"" }
-            .encode(&mut body);
-        assert!(matches!(replay_record(&core, 1, 1, &body), Err(Error::Corruption { .. })));
-        core.shut_down().unwrap();
-    }
 }

@@ -1,6 +1,8 @@
 //! `Options`: everything that can be set about a store, each with unit, default, range and trade-off.
 
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Db;
@@ -81,7 +83,28 @@ pub struct Options {
     pub(crate) background_compaction: bool,
     pub(crate) background_threads: usize,
     pub(crate) create_if_missing: bool,
+    pub(crate) on_recovery: Option<RecoveryObserver>,
     pub(crate) env: Env,
+}
+
+/// How far the recovery of the log has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct RecoveryProgress {
+    /// Writes replayed so far.
+    pub entries: u64,
+    /// Their size in bytes, as laid out in the log.
+    pub bytes: u64,
+}
+
+/// Who is told of recovery's progress.
+#[derive(Clone)]
+pub(crate) struct RecoveryObserver(pub(crate) Arc<dyn Fn(RecoveryProgress) + Send + Sync>);
+
+impl fmt::Debug for RecoveryObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RecoveryObserver")
+    }
 }
 
 impl Default for Options {
@@ -102,6 +125,7 @@ impl Default for Options {
             background_compaction: true,
             background_threads: 0,
             create_if_missing: true,
+            on_recovery: None,
             env: Env::default(),
         }
     }
@@ -208,6 +232,13 @@ impl Options {
     /// Whether a missing or empty directory becomes a new store; default `true`.
     pub fn create_if_missing(mut self, create: bool) -> Self {
         self.create_if_missing = create;
+        self
+    }
+
+    /// Called while the log is being replayed, every 65,536 writes and at the end; not at all when the log is
+    /// empty. Runs in the opening thread, which waits for it. Default: nobody.
+    pub fn on_recovery(mut self, observer: impl Fn(RecoveryProgress) + Send + Sync + 'static) -> Self {
+        self.on_recovery = Some(RecoveryObserver(Arc::new(observer)));
         self
     }
 
