@@ -2,7 +2,7 @@
 //!
 //! A run opens a store, does one [`Workload`] after another and reports each as one row: rate, latency
 //! percentiles per operation, CPU time, memory, bytes on disk. Keys are a shuffle of `0..n` without repetition
-//! ([`keys`]), and a value follows from its key ([`values`]), so that a scan can prove count, order and content.
+//! (`keys`), and a value follows from its key (`values`), so that a scan can prove count, order and content.
 //! Nothing here depends on a peer: figures of other stores are taken elsewhere.
 
 mod config;
