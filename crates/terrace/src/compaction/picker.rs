@@ -1,7 +1,7 @@
 //! The picker: a pure function from a version and its circumstances to what should be compacted next.
 //!
 //! Order of business: tables to drop unread; level 0 when it has too many runs; the level that most exceeds
-//! its size; tables that are mostly garbage. What running compactions hold is left alone, so several choices
+//! its size; tables that are mostly garbage; tables with tombstones where reads are slow for them. What running compactions hold is left alone, so several choices
 //! may run side by side. Nothing here does I/O or keeps state.
 //!
 //! Rules that keep reads right, whatever the sizes say:
@@ -22,6 +22,7 @@ use crate::base::{FileId, Seqno};
 use crate::table::Table;
 use crate::version::{LiveKeyspaces, Run, Version};
 
+pub(crate) use reclaim::has_tombstones;
 pub(crate) use targets::{Targets, pending_compaction_bytes};
 
 /// What the picker aims at.
@@ -77,6 +78,17 @@ pub(crate) struct Situation<'a> {
     pub(crate) keyspaces: &'a LiveKeyspaces,
     /// What the compactions that run now hold.
     pub(crate) busy: &'a [Locks],
+    /// Where reads have stepped over many dead entries in a row.
+    pub(crate) stepped: &'a [SteppedRange],
+}
+
+/// Keys among which a read found nothing but tombstones and expired entries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct SteppedRange {
+    /// The first key.
+    pub(crate) smallest: Vec<u8>,
+    /// The last key.
+    pub(crate) largest: Vec<u8>,
 }
 
 /// How a choice is carried out.
@@ -144,6 +156,7 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .or_else(|| picker.level_zero())
         .or_else(|| picker.fullest_level())
         .or_else(|| picker.garbage())
+        .or_else(|| picker.stepped_over())
 }
 
 /// A choice that compacts every table that overlaps the range, of the shallowest level from `from` on that has

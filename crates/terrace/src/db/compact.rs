@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::core::Core;
 use super::keyspaces::KeyspaceState;
+use super::stepped::Hints;
 use crate::base::key::{prefix_successor, push_prefix};
 use crate::base::{Error, Result};
 use crate::compaction::executor::{CompactionStats, Job, KeyRange, Readers};
@@ -49,6 +50,8 @@ struct State {
 pub(super) struct Compactions {
     state: Mutex<State>,
     changed: Condvar,
+    /// Where iterators are slow.
+    pub(super) hints: Hints,
 }
 
 impl Compactions {
@@ -113,6 +116,8 @@ impl Core {
         if state.manual > 0 {
             return None;
         }
+        let version = Arc::clone(&self.current().version);
+        self.compactions.hints.settle(&version);
         let choice = self.with_situation(&keyspaces, &state.busy, pick)?;
         state.busy.push(choice.locks.clone());
         Some(choice)
@@ -131,12 +136,14 @@ impl Core {
         ask: impl FnOnce(&Version, &PickerOptions, &Situation<'_>) -> T,
     ) -> T {
         let newest_seqno = self.last_seqno();
+        let stepped = self.compactions.hints.list();
         let situation = Situation {
             now_ms: self.clock.now_ms(),
             oldest_snapshot: self.shards.snapshots().seqnos().first().copied().unwrap_or(newest_seqno),
             newest_seqno,
             keyspaces,
             busy,
+            stepped: &stepped,
         };
         let version = Arc::clone(&self.current().version);
         ask(&version, &self.picker_options(), &situation)

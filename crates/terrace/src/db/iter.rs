@@ -12,6 +12,7 @@ use super::handle::Handle;
 use super::keyspaces::KeyspaceState;
 use super::read::Version;
 use super::snapshots::PinnedSeqno;
+use super::stepped::DeadEntries;
 use super::super_version::SuperVersion;
 use super::types::Entry;
 use crate::base::key::{prefix_successor, push_prefix};
@@ -49,6 +50,7 @@ struct Source {
     back: Option<Merged>,
     /// The key of the last entry shown from the front, as scratch for skipping its older versions.
     scratch: Vec<u8>,
+    dead: DeadEntries,
 }
 
 impl Iter {
@@ -156,8 +158,8 @@ impl Source {
         let state = core.shards.state_full();
         drop(own);
         let prefix_bytes = prefix.len();
-        let scratch = Vec::new();
-        Ok(Self { core, state, at, prefix_bytes, low, high, front: None, back: None, scratch })
+        let (scratch, dead) = (Vec::new(), DeadEntries::default());
+        Ok(Self { core, state, at, prefix_bytes, low, high, front: None, back: None, scratch, dead })
     }
 
     fn merged(&self) -> Merged {
@@ -191,6 +193,7 @@ impl Source {
     }
 
     fn next_from(&mut self, cursor: &mut Merged) -> Result<Option<(Slice, Entry)>> {
+        self.dead.restart();
         while cursor.valid() && self.below_high(cursor.key()) {
             if cursor.seqno() > self.at {
                 cursor.next()?;
@@ -203,6 +206,7 @@ impl Source {
             if let (Some(key), Some(entry)) = (key, entry) {
                 return Ok(Some((key, entry)));
             }
+            self.dead.pass(&self.scratch, &self.core, &self.state.version);
         }
         Ok(None)
     }
@@ -242,6 +246,7 @@ impl Source {
     }
 
     fn next_back_from(&mut self, cursor: &mut Merged) -> Result<Option<(Slice, Entry)>> {
+        self.dead.restart();
         while cursor.valid() && cursor.key() >= &self.low[..] {
             let internal = cursor.key().to_vec();
             // Backwards, the versions of a key come oldest first: the last visible one is the newest.
@@ -254,11 +259,13 @@ impl Source {
                 cursor.prev()?;
             }
             let entry = newest.and_then(|version| self.core.live(version));
-            let key = self.user_key(&internal);
-            self.high = Some(internal);
             if let Some(entry) = entry {
+                let key = self.user_key(&internal);
+                self.high = Some(internal);
                 return Ok(Some((key, entry)));
             }
+            self.dead.pass(&internal, &self.core, &self.state.version);
+            self.high = Some(internal);
         }
         Ok(None)
     }

@@ -25,6 +25,7 @@ mod snapshot;
 mod snapshots;
 mod stall;
 mod stats;
+mod stepped;
 mod super_version;
 mod syncer;
 mod types;

@@ -104,6 +104,7 @@ impl Mini {
             newest_seqno: self.seqno,
             keyspaces: &self.readers.keyspaces,
             busy: &[],
+            stepped: &[],
         };
         let choice = pick(&self.version, &self.options, &at)?;
         Some(Job::new(&self.version, choice, self.readers.clone()))

@@ -5,7 +5,14 @@ use std::sync::Arc;
 use super::targets::BOTTOM;
 use super::{Choice, ChoiceKind, Picker, choose};
 use crate::table::{Table, TableMeta};
-use crate::version::Run;
+use crate::version::{Run, Version};
+
+/// Whether a table below level 0 that overlaps the range has tombstones, wherever in it they are.
+pub(crate) fn has_tombstones(version: &Version, smallest: &[u8], largest: &[u8]) -> bool {
+    let runs = version.levels()[1..].iter().filter_map(|level| level.run());
+    let mut tables = runs.flat_map(|run| &run.tables()[run.overlapping(smallest, largest)]);
+    tables.any(|table| table.meta().tombstones > 0)
+}
 
 impl<'a> Picker<'a> {
     /// Every free table whose content is void: in a dropped keyspace, or wholly expired with nothing older
@@ -61,8 +68,7 @@ impl<'a> Picker<'a> {
         meta.tombstones > 0 && age > self.options.tombstone_age_seqnos
     }
 
-    /// The free table with the most garbage, merged into what lies below it, or rewritten where it is when
-    /// nothing does. A table that a snapshot still needs is let be: it would come out as it went in.
+    /// The free table with the most garbage. A table that a snapshot still needs is let be: it would come out as it went in.
     pub(super) fn garbage(&self) -> Option<Choice> {
         let mut worst: Option<(u64, usize, &'a Arc<Run>, usize)> = None;
         for (number, level) in self.version.levels().iter().enumerate().skip(1) {
@@ -80,6 +86,35 @@ impl<'a> Picker<'a> {
             }
         }
         let (_, level, run, index) = worst?;
+        self.reclaim(level, run, index)
+    }
+
+    /// The first free table with tombstones, from level 1 down, where reads have stepped over dead entries. Its
+    /// tombstones come nearer to the bottom each time and vanish there, so this ends. What is in level 0 waits
+    /// for the others' reasons, and a table that a snapshot still needs for the snapshot's end.
+    pub(super) fn stepped_over(&self) -> Option<Choice> {
+        if self.at.stepped.is_empty() {
+            return None;
+        }
+        let levels = self.version.levels().iter().enumerate().skip(1);
+        let runs = levels.filter_map(|(number, level)| Some((number, level.run()?)));
+        let near = runs.flat_map(|(number, run)| {
+            let spans = self.at.stepped.iter().map(|range| run.overlapping(&range.smallest, &range.largest));
+            spans.flatten().map(move |index| (number, run, index))
+        });
+        let mut due = near.filter(|(number, run, index)| {
+            let table = &run.tables()[*index];
+            let meta = table.meta();
+            meta.tombstones > 0
+                && meta.max_seqno <= self.at.oldest_snapshot
+                && !self.is_busy(table)
+                && self.can_reclaim(*number, meta)
+        });
+        due.find_map(|(number, run, index)| self.reclaim(number, run, index))
+    }
+
+    /// Merges a table into what lies below it, or rewrites it where it is when nothing does.
+    fn reclaim(&self, level: usize, run: &'a Arc<Run>, index: usize) -> Option<Choice> {
         let table = &run.tables()[index];
         let meta = table.meta();
         if self.version.deeper_overlaps(level, &meta.smallest, &meta.largest) {

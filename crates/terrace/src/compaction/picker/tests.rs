@@ -4,7 +4,7 @@
 //! size may follow `,t50` (percent of tombstones), `,x5..9` (first and last expiry, every entry expiring) and
 //! `,s7` (newest seqno; 5 otherwise). `busy: 3 6:a-m` says that table 3 and range a-m of level 6 are held.
 //! `now: 9`, `oldest: 4` (snapshot), `newest: 99` and `live: a b` (keyspaces; a key's first letter is its
-//! keyspace) set the circumstances. Options: 4 runs, ratio 10, base level 1,000 MiB, tables of 64 MiB.
+//! keyspace) set the circumstances; `stepped: a-c` is where reads were slow. Options: 4 runs, ratio 10, base level 1,000 MiB, tables of 64 MiB.
 
 use std::fmt::Write;
 
@@ -22,6 +22,7 @@ struct Case {
     newest: Seqno,
     keyspaces: LiveKeyspaces,
     busy: Vec<Locks>,
+    stepped: Vec<SteppedRange>,
 }
 
 impl Case {
@@ -36,6 +37,7 @@ impl Case {
             newest_seqno: self.newest,
             keyspaces: &self.keyspaces,
             busy: &self.busy,
+            stepped: &self.stepped,
         }
     }
 }
@@ -50,6 +52,7 @@ fn parse(text: &str) -> Case {
         newest: 1000,
         keyspaces: LiveKeyspaces::default(),
         busy: Vec::new(),
+        stepped: Vec::new(),
     };
     let mut tables = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -62,6 +65,11 @@ fn parse(text: &str) -> Case {
             "live" => {
                 let live = words().map(|w| KeyspaceId(u32::from(w.as_bytes()[0])));
                 case.keyspaces = LiveKeyspaces::new(live.collect(), 200);
+            }
+            "stepped" => {
+                let ranges = words().map(|w| w.split_once('-').unwrap());
+                case.stepped
+                    .extend(ranges.map(|(a, z)| SteppedRange { smallest: a.into(), largest: z.into() }));
             }
             "busy" => case.busy.push(parse_locks(words())),
             level => {
@@ -263,6 +271,28 @@ fn garbage_is_compacted_for_its_own_sake() {
 }
 
 #[test]
+fn tombstones_that_reads_step_over_sink_and_vanish() {
+    let above = "L0.1: 1:a-z@9,t9\nL5: 2:a-b@20 3:c-d@20,t1 4:e-f@20,t1\n";
+    let text = format!("{above}L6: 7:a-a@900 8:b-d@900,t1 9:e-f@900,t1");
+    check(&text, "nothing");
+    check(&format!("{text}\nstepped: c-c"), "merge L5[3] L6[8] -> L6");
+    check(&format!("{text}\nstepped: x-z e-e"), "merge L5[4] L6[9] -> L6");
+    check(&format!("{text}\nstepped: b-b"), "merge L6[8] -> L6");
+    check(&format!("{text}\nstepped: a-a"), "nothing");
+    check(&format!("{text}\nstepped: c-c\nbusy: 3"), "merge L6[8] -> L6");
+    check(&format!("{text}\nstepped: c-c\nbusy: 8"), "nothing");
+    check(&format!("{text}\nstepped: c-c\noldest: 4"), "nothing");
+    let text = "L4: 2:a-c@9 3:d-f@9,t1\nL5: 5:d-f@9,t1\nL6: 9:a-z@20000";
+    check(&format!("{text}\nstepped: d-d"), "merge L4[2 3] L5[5] -> L5");
+}
+
+#[test]
+fn what_reads_step_over_comes_last_and_not_from_level_zero() {
+    check("L0.1: 1:a-z@9,t9\nL6: 9:a-z@900\nstepped: a-z", "nothing");
+    check("L6: 1:a-b@9,t1 2:c-d@9,t50\nstepped: a-b", "merge L6[2] -> L6");
+}
+
+#[test]
 fn by_hand_a_range_sinks_level_by_level_and_then_rests() {
     let step = |text: &str| {
         let case = parse(text);
@@ -319,8 +349,14 @@ fn every_choice_in_a_long_simulated_life_is_sound() {
         }
         let version = Version::new(tables.clone()).expect("levels stay sorted");
         let busy: Vec<_> = running.iter().map(|choice| choice.locks.clone()).collect();
-        let at =
-            Situation { now_ms: 1, oldest_snapshot: 9, newest_seqno: 9, keyspaces: &keyspaces, busy: &busy };
+        let at = Situation {
+            now_ms: 1,
+            oldest_snapshot: 9,
+            newest_seqno: 9,
+            keyspaces: &keyspaces,
+            busy: &busy,
+            stepped: &[],
+        };
         if let Some(choice) = pick(&version, &options, &at) {
             assert_sound(&version, &choice, &running);
             running.push(choice);
