@@ -74,6 +74,7 @@ pub struct Options {
     pub(crate) table_bytes: u64,
     pub(crate) filter_bits_per_key: u8,
     pub(crate) compression: Compression,
+    pub(crate) bottom_compression: Option<Compression>,
     pub(crate) compression_from_level: usize,
     pub(crate) level_ratio: u32,
     pub(crate) l0_runs: usize,
@@ -95,6 +96,7 @@ impl Default for Options {
             table_bytes: DEFAULT_TABLE_BYTES,
             filter_bits_per_key: DEFAULT_FILTER_BITS_PER_KEY,
             compression: Compression::Lz4,
+            bottom_compression: None,
             compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
             level_ratio: DEFAULT_LEVEL_RATIO,
             l0_runs: DEFAULT_L0_RUNS,
@@ -163,6 +165,14 @@ impl Options {
     /// Compression of the deeper levels. Default [`Compression::Lz4`].
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Compression of the last level, which holds most of the data and is rewritten least; default that of
+    /// [`Options::compression`] and from the level given there. A stronger one takes less space, and longer to
+    /// compact and to read. Tables that only move down keep what they have.
+    pub fn bottom_compression(mut self, compression: Compression) -> Self {
+        self.bottom_compression = Some(compression);
         self
     }
 
