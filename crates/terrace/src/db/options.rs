@@ -156,7 +156,9 @@ impl Options {
         self
     }
 
-    /// Filter bits per key; default 10 (1 % false positives), 0 to 32. Zero writes no filters.
+    /// Filter bits per key in the last level; default 10 (1 % false positives), 0 to 32. The small levels above
+    /// get up to 4 more. More bits mean fewer needless reads and less memory for the cache; zero writes no
+    /// filters.
     pub fn filter_bits_per_key(mut self, bits: u8) -> Self {
         self.filter_bits_per_key = bits;
         self
