@@ -58,6 +58,10 @@
 //!
 //! `testing` adds a simulated file system, fault injection and a manual clock, for tests of programs built on
 //! Terrace.
+//!
+//! `zstd` adds `Compression::Zstd`, for the level that holds most of the data and is rewritten least
+//! ([`Options::bottom_compression`]). It builds the zstd library and needs a C compiler. A store written with it
+//! is read only by builds with it; others refuse its blocks with an error that says so.
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod base;

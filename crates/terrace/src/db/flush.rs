@@ -13,7 +13,7 @@ use crate::base::{Cursor, Error, Result};
 use crate::compaction::executor::{KeyRange, Readers};
 use crate::compaction::output::{discard, write_run};
 use crate::compaction::visible::{Below, Retention};
-use crate::table::{Compression, Table, TableMeta, TableOptions};
+use crate::table::{Table, TableMeta};
 use crate::version::{Edit, Placed};
 
 /// A part of a flush has at least this much to write, or it is not worth a thread.
@@ -139,15 +139,5 @@ impl Core {
     /// A reader of a table that the manifest names. Does no I/O.
     pub(super) fn open_table(&self, meta: TableMeta) -> Arc<Table> {
         Arc::new(Table::open(Arc::clone(&self.env.fs), &self.dir, meta, Arc::clone(&self.cache)))
-    }
-
-    /// How tables of a level are written.
-    pub(super) fn table_options(&self, level: usize) -> TableOptions {
-        let compressed = level >= self.options.compression_from_level;
-        TableOptions {
-            block_bytes: self.options.block_bytes,
-            compression: if compressed { self.options.compression } else { Compression::None },
-            filter_bits_per_key: self.options.filter_bits_per_key,
-        }
     }
 }

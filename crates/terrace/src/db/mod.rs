@@ -14,6 +14,7 @@ mod iter;
 mod keyspace;
 mod keyspace_ops;
 mod keyspaces;
+mod level_options;
 mod open;
 mod options;
 mod poison;

@@ -76,6 +76,7 @@ pub struct Options {
     pub(crate) table_bytes: u64,
     pub(crate) filter_bits_per_key: u8,
     pub(crate) compression: Compression,
+    pub(crate) bottom_compression: Option<Compression>,
     pub(crate) compression_from_level: usize,
     pub(crate) level_ratio: u32,
     pub(crate) l0_runs: usize,
@@ -118,6 +119,7 @@ impl Default for Options {
             table_bytes: DEFAULT_TABLE_BYTES,
             filter_bits_per_key: DEFAULT_FILTER_BITS_PER_KEY,
             compression: Compression::Lz4,
+            bottom_compression: None,
             compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
             level_ratio: DEFAULT_LEVEL_RATIO,
             l0_runs: DEFAULT_L0_RUNS,
@@ -178,7 +180,9 @@ impl Options {
         self
     }
 
-    /// Filter bits per key; default 10 (1 % false positives), 0 to 32. Zero writes no filters.
+    /// Filter bits per key in the last level; default 10 (1 % false positives), 0 to 32. The small levels above
+    /// get up to 4 more. More bits mean fewer needless reads and less memory for the cache; zero writes no
+    /// filters.
     pub fn filter_bits_per_key(mut self, bits: u8) -> Self {
         self.filter_bits_per_key = bits;
         self
@@ -187,6 +191,14 @@ impl Options {
     /// Compression of the deeper levels. Default [`Compression::Lz4`].
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
+        self
+    }
+
+    /// Compression of the last level, which holds most of the data and is rewritten least; default that of
+    /// [`Options::compression`] and from the level given there. A stronger one takes less space, and longer to
+    /// compact and to read. Tables that only move down keep what they have.
+    pub fn bottom_compression(mut self, compression: Compression) -> Self {
+        self.bottom_compression = Some(compression);
         self
     }
 

@@ -192,6 +192,15 @@ mod tests {
     }
 
     #[test]
+    fn each_further_bit_pays_so_small_filters_may_well_have_more() {
+        let rates: Vec<f64> = (10..=16).map(false_positive_rate).collect();
+        assert!(rates.windows(2).all(|pair| pair[1] < pair[0]), "{rates:?}");
+        // An absent key in a store with four runs in level 0 and two levels below.
+        let (uniform, graded) = (6.0 * rates[0], 4.0 * rates[4] + rates[1] + rates[0]);
+        assert!(graded < uniform / 2.0, "{graded} {uniform}");
+    }
+
+    #[test]
     fn absent_filter_may_contain_everything() {
         let mut out = Vec::new();
         let mut builder = FilterBuilder::new(0);

@@ -3,16 +3,19 @@
 //! | bytes | field |
 //! |-------|-------|
 //! | n     | stored bytes |
-//! | 1     | compression: 0 none, 1 LZ4 |
+//! | 1     | compression: 0 none, 1 LZ4, 2 zstd |
 //! | 4     | CRC-32C of the stored bytes and the compression byte, bound to file number and offset |
 //!
-//! Stored bytes under LZ4 are the plain length (u32) followed by one LZ4 block. LZ4 is kept only where it
-//! saves at least an eighth. All integers are little-endian.
+//! Stored bytes under LZ4 or zstd are the plain length (u32) followed by one LZ4 block or one zstd frame. Either
+//! is kept only where it saves at least an eighth, and zstd only where it shrinks by at most the factor that
+//! readers believe. All integers are little-endian.
 
 use std::io;
 use std::path::Path;
 
 use super::Compression;
+#[cfg(feature = "zstd")]
+use super::zstandard;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result, checksum};
 use crate::io::File;
@@ -23,11 +26,22 @@ pub(super) const TRAILER_BYTES: usize = 5;
 /// Larger blocks are stored plain: one huge value, for which a second copy in memory would cost too much.
 const COMPRESS_MAX_BYTES: usize = 256 << 20;
 
-/// LZ4 cannot expand its input by more than this factor, so a larger claim is a lie.
-const LZ4_EXPANSION_MAX: usize = 255;
+/// LZ4 cannot expand its input by more than this factor, and zstd is not used where it would, so a larger
+/// claim is a lie.
+const EXPANSION_MAX: usize = 255;
 
 /// Slack of that bound for tiny blocks.
-const LZ4_SLACK_BYTES: usize = 64;
+const EXPANSION_SLACK_BYTES: usize = 64;
+
+/// The number of LZ4.
+const LZ4: u8 = Compression::Lz4 as u8;
+
+/// The number of zstd, which every build knows, so that one without it can say what it misses.
+const ZSTD: u8 = 2;
+
+#[cfg(not(feature = "zstd"))]
+const NO_ZSTD: &str = "expected compression 0 or 1, found 2, which is zstd: the block is sound, but only a build \
+                       of terrace with the feature `zstd` reads it";
 
 /// Where a stored block lies: its first byte and its length with the trailer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,26 +62,48 @@ impl Handle {
 /// Appends `plain` to `out` as the block at `offset` of file `id`.
 pub(super) fn seal(out: &mut Vec<u8>, id: FileId, offset: u64, plain: &[u8], compression: Compression) {
     let start = out.len();
-    let mut kind = Compression::None;
-    if compression == Compression::Lz4 && plain.len() <= COMPRESS_MAX_BYTES {
-        out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
-        let body = out.len();
-        out.resize(body + lz4_flex::block::get_maximum_output_size(plain.len()), 0);
-        // The room is what the encoder asks for, so it cannot fail; if it did, plain bytes are as good.
-        let written = lz4_flex::block::compress_into(plain, &mut out[body..]).unwrap_or(usize::MAX);
-        if written.saturating_add(4) <= plain.len() - plain.len() / 8 {
-            out.truncate(body + written);
-            kind = Compression::Lz4;
-        } else {
-            out.truncate(start);
-        }
-    }
+    let kind = compress(out, plain, compression);
     if kind == Compression::None {
         out.extend_from_slice(plain);
     }
     out.push(kind as u8);
     let sum = checksum::bound(id.0, offset, &out[start..]);
     out.extend_from_slice(&sum.to_le_bytes());
+}
+
+/// Appends `plain` compressed and says how, or appends nothing where that does not pay.
+fn compress(out: &mut Vec<u8>, plain: &[u8], compression: Compression) -> Compression {
+    if compression == Compression::None || plain.len() > COMPRESS_MAX_BYTES {
+        return Compression::None;
+    }
+    let start = out.len();
+    out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
+    let body = out.len();
+    let kept_bytes = (plain.len() - plain.len() / 8).saturating_sub(body - start);
+    #[cfg(feature = "zstd")]
+    if compression == Compression::Zstd {
+        out.resize(body + zstandard::room(plain.len()), 0);
+        let written = zstandard::compress_into(plain, &mut out[body..]).unwrap_or(usize::MAX);
+        // What zstd shrinks beyond the bound that readers put on a claim is left to LZ4, which stays within.
+        if written <= kept_bytes && plain.len() <= plain_bytes_max(written) {
+            out.truncate(body + written);
+            return Compression::Zstd;
+        }
+    }
+    out.resize(body + lz4_flex::block::get_maximum_output_size(plain.len()), 0);
+    // The room is what the encoder asks for, so it cannot fail; if it did, plain bytes are as good.
+    let written = lz4_flex::block::compress_into(plain, &mut out[body..]).unwrap_or(usize::MAX);
+    if written <= kept_bytes {
+        out.truncate(body + written);
+        return Compression::Lz4;
+    }
+    out.truncate(start);
+    Compression::None
+}
+
+/// The most plain bytes that a compressed block may claim to hold.
+fn plain_bytes_max(compressed_bytes: usize) -> usize {
+    compressed_bytes.saturating_mul(EXPANSION_MAX).saturating_add(EXPANSION_SLACK_BYTES)
 }
 
 /// Reads the block at `handle` and gives back its plain bytes. The caller has checked that the handle lies
@@ -106,27 +142,36 @@ pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) ->
         stored.truncate(stored.len() - TRAILER_BYTES);
         return Ok(stored);
     }
-    if kind != Compression::Lz4 as u8 {
-        return corrupt(format!("expected compression 0 or 1, found {kind}"));
-    }
-    let Some((claimed, body)) = body.split_first_chunk::<4>() else {
-        return corrupt(format!("expected the length of an LZ4 block, found {} bytes", body.len()));
+    let decompress = match kind {
+        LZ4 => decompress_lz4,
+        #[cfg(feature = "zstd")]
+        ZSTD => zstandard::decompress_into,
+        #[cfg(not(feature = "zstd"))]
+        ZSTD => return corrupt(NO_ZSTD.to_string()),
+        _ => return corrupt(format!("expected compression 0, 1 or 2, found {kind}")),
     };
-    let claimed = u32::from_le_bytes(*claimed) as usize;
-    let limit = body.len().saturating_mul(LZ4_EXPANSION_MAX).saturating_add(LZ4_SLACK_BYTES);
+    let Some((claimed, body)) = body.split_first_chunk::<4>() else {
+        return corrupt(format!("expected the length of a compressed block, found {} bytes", body.len()));
+    };
+    let (claimed, limit) = (u32::from_le_bytes(*claimed) as usize, plain_bytes_max(body.len()));
     if claimed > limit {
         return corrupt(format!("expected at most {limit} plain bytes, found a claim of {claimed}"));
     }
     let mut plain = vec![0; claimed];
-    match lz4_flex::block::decompress_into(body, &mut plain) {
+    match decompress(body, &mut plain) {
         Ok(written) if written == claimed => Ok(plain),
         Ok(written) => corrupt(format!("expected {claimed} plain bytes, found {written}")),
-        Err(error) => corrupt(format!("expected an LZ4 block, found {error}")),
+        Err(error) => corrupt(format!("expected a block under compression {kind}, found {error}")),
     }
+}
+
+fn decompress_lz4(body: &[u8], plain: &mut [u8]) -> Result<usize, String> {
+    lz4_flex::block::decompress_into(body, plain).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::any_compression;
     use super::*;
     use proptest::prelude::*;
 
@@ -143,11 +188,11 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip_and_refusal_of_damage(
-            byte: u8, run in 0usize..2000, noise: Vec<u8>, lz4: bool, flip: prop::sample::Index,
+            byte: u8, run in 0usize..2000, noise: Vec<u8>, compression in any_compression(), flip: prop::sample::Index,
         ) {
             let mut plain = vec![byte; run];
             plain.extend_from_slice(&noise);
-            let stored = sealed(&plain, if lz4 { Compression::Lz4 } else { Compression::None });
+            let stored = sealed(&plain, compression);
             prop_assert_eq!(opened(7, 99, &stored).unwrap(), plain);
             prop_assert!(opened(8, 99, &stored).is_err(), "another file");
             prop_assert!(opened(7, 98, &stored).is_err(), "another place");
@@ -158,8 +203,8 @@ mod tests {
         }
 
         #[test]
-        fn sound_checksum_over_nonsense_never_panics(mut bytes: Vec<u8>, lz4: bool) {
-            bytes.push(u8::from(lz4));
+        fn sound_checksum_over_nonsense_never_panics(mut bytes: Vec<u8>, kind in 0u8..4) {
+            bytes.push(kind);
             let sum = checksum::bound(7, 99, &bytes);
             bytes.extend_from_slice(&sum.to_le_bytes());
             let _ = opened(7, 99, &bytes);
@@ -176,12 +221,56 @@ mod tests {
 
     #[test]
     fn a_claimed_length_beyond_reason_is_refused_before_it_is_allocated() {
-        let mut bytes = u32::MAX.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&[0; 8]);
-        bytes.push(1);
+        for kind in [LZ4, ZSTD] {
+            let message = refusal(kind, u32::MAX, &[0; 8]);
+            let unread = cfg!(not(feature = "zstd")) && kind == ZSTD;
+            assert!(message.contains(if unread { "feature `zstd`" } else { "at most" }), "{message}");
+        }
+    }
+
+    /// What is said of a block with a sound checksum.
+    fn refusal(kind: u8, claimed: u32, body: &[u8]) -> String {
+        let mut bytes = [&claimed.to_le_bytes()[..], body, &[kind]].concat();
         let sum = checksum::bound(7, 99, &bytes);
         bytes.extend_from_slice(&sum.to_le_bytes());
-        let message = opened(7, 99, &bytes).unwrap_err().to_string();
-        assert!(message.contains("at most"), "{message}");
+        opened(7, 99, &bytes).unwrap_err().to_string()
+    }
+
+    #[cfg(feature = "zstd")]
+    mod zstd {
+        use super::*;
+
+        fn text() -> Vec<u8> {
+            (0..400u32).flat_map(|i| format!("user:{:08} ", i * 7919).into_bytes()).collect()
+        }
+
+        #[test]
+        fn is_smaller_than_lz4_and_says_so() {
+            let (zstd, lz4) = (sealed(&text(), Compression::Zstd), sealed(&text(), Compression::Lz4));
+            assert_eq!(zstd[zstd.len() - TRAILER_BYTES], ZSTD);
+            assert!(zstd.len() < lz4.len(), "{} {}", zstd.len(), lz4.len());
+            assert_eq!(opened(7, 99, &zstd).unwrap(), text());
+        }
+
+        #[test]
+        fn leaves_what_shrinks_beyond_the_bound_to_lz4() {
+            let stored = sealed(&vec![0; 1 << 20], Compression::Zstd);
+            assert_eq!(stored[stored.len() - TRAILER_BYTES], LZ4);
+            assert_eq!(opened(7, 99, &stored).unwrap(), vec![0; 1 << 20]);
+        }
+
+        #[test]
+        fn a_frame_that_is_damaged_cut_or_of_another_length_is_refused() {
+            let stored = sealed(&text(), Compression::Zstd);
+            let (frame, length) = (&stored[4..stored.len() - TRAILER_BYTES], text().len() as u32);
+            for claimed in [0, length - 1, length + 1] {
+                refusal(ZSTD, claimed, frame);
+            }
+            for cut in 1..frame.len() {
+                refusal(ZSTD, length, &frame[..cut]);
+            }
+            let magic_gone = [&[!frame[0]], &frame[1..]].concat();
+            assert!(refusal(ZSTD, length, &magic_gone).contains("found "));
+        }
     }
 }

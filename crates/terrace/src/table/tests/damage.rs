@@ -74,6 +74,8 @@ fn every_flipped_bit_gives_a_right_answer_or_an_error() {
 #[test]
 fn every_flipped_bit_of_a_compressed_table_gives_a_right_answer_or_an_error() {
     every_flip_is_noticed(Compression::Lz4);
+    #[cfg(feature = "zstd")]
+    every_flip_is_noticed(Compression::Zstd);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::base::id::MAX_SEQNO;
 use crate::base::{Cursor, Kind};
 use crate::io::Fs;
 use crate::io::os::OsFs;
+use proptest::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,18 @@ use tempfile::TempDir;
 pub(super) type Key = (Vec<u8>, Reverse<Seqno>);
 pub(super) type Row = (EntryMeta, Vec<u8>);
 pub(super) type Rows = BTreeMap<Key, Row>;
+
+/// Every compression of this build.
+pub(super) const COMPRESSIONS: &[Compression] = &[
+    Compression::None,
+    Compression::Lz4,
+    #[cfg(feature = "zstd")]
+    Compression::Zstd,
+];
+
+pub(super) fn any_compression() -> impl Strategy<Value = Compression> {
+    prop::sample::select(COMPRESSIONS)
+}
 
 pub(super) fn os() -> Arc<dyn Fs> {
     Arc::new(OsFs::default())

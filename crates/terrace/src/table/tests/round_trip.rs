@@ -22,10 +22,9 @@ fn any_rows() -> impl Strategy<Value = Rows> {
 }
 
 fn any_options() -> impl Strategy<Value = TableOptions> {
-    let compression = prop_oneof![Just(Compression::None), Just(Compression::Lz4)];
     let block_bytes = prop_oneof![Just(0usize), 1usize..2000, Just(DEFAULT_BLOCK_BYTES)];
     let filter = prop_oneof![Just(0u8), Just(10), 1u8..30];
-    (block_bytes, compression, filter).prop_map(|(block_bytes, compression, filter_bits_per_key)| {
+    (block_bytes, any_compression(), filter).prop_map(|(block_bytes, compression, filter_bits_per_key)| {
         TableOptions { block_bytes, compression, filter_bits_per_key }
     })
 }
@@ -141,7 +140,7 @@ fn a_huge_value_makes_a_big_block_and_is_not_copied() {
     let dir = tempfile::tempdir().unwrap();
     let mut rows = plain_rows(100, 100);
     rows.insert((b"user:00000050x".to_vec(), Reverse(1)), (EntryMeta::PUT, vec![9; 3 << 20]));
-    for compression in [Compression::None, Compression::Lz4] {
+    for &compression in COMPRESSIONS {
         let options = TableOptions { compression, ..TableOptions::default() };
         let meta = write(&dir, compression as u64, options, &rows);
         let table = open(&dir, &meta, 64 << 20);
