@@ -12,6 +12,9 @@ pub use crate::table::Compression;
 
 /// Default of [`Options::memory_budget`]: 256 MiB.
 pub const DEFAULT_MEMORY_BUDGET_BYTES: u64 = 256 << 20;
+/// Upper limit of the default of [`Options::write_buffer`]: 64 MiB. What is in the log must be replayed and
+/// flushed before a store that died is open again, so this is what bounds that time.
+pub(crate) const DEFAULT_WRITE_BUFFER_MAX_BYTES: u64 = 64 << 20;
 /// Default of [`Options::shards`].
 pub(crate) const DEFAULT_SHARDS: usize = 16;
 /// Default of [`Options::block_bytes`]: 8 KiB.
@@ -146,8 +149,9 @@ impl Options {
         self
     }
 
-    /// Size at which the memtable is sealed and flushed. Bytes; default an eighth of the memory budget, from
-    /// 256 KiB to a quarter of the budget. Larger buffers write less in total and take longer to recover.
+    /// Size at which the memtable is sealed and flushed. Bytes; default an eighth of the memory budget, at most
+    /// 64 MiB; from 256 KiB to a quarter of the budget. Larger buffers write less in total, take longer to recover
+    /// and preallocate more of the log.
     pub fn write_buffer(mut self, bytes: u64) -> Self {
         self.write_buffer_bytes = Some(bytes);
         self
@@ -267,7 +271,7 @@ impl Options {
 
     /// The memtable size that is in force.
     pub(crate) fn effective_write_buffer(&self) -> u64 {
-        self.write_buffer_bytes.unwrap_or(self.memory_budget_bytes / 8)
+        self.write_buffer_bytes.unwrap_or((self.memory_budget_bytes / 8).min(DEFAULT_WRITE_BUFFER_MAX_BYTES))
     }
 
     /// Checks every option against its range.
