@@ -70,6 +70,8 @@ impl Manifest {
     /// it is an orphan (see `names::orphans`).
     pub(crate) fn recover(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Self, State)> {
         let (current, state) = Self::read(&*fs, dir)?;
+        // Whoever made this CURRENT may have died before its name was durable. Nothing is built on it until it is.
+        fs.sync_dir(dir).at("sync", dir)?;
         let listed = fs.list(dir).at("list", dir)?;
         let largest = listed.iter().filter_map(|name| names::parse_manifest(name)).max();
         let next = FileId(largest.max(Some(current)).map_or(0, |id| id.0).saturating_add(1));

@@ -316,3 +316,29 @@ fn a_failed_mark_behind_a_durable_edit_only_begins_a_new_file() {
         assert_eq!(Manifest::read(&left, dir).unwrap(), (FileId(2), manifest.state().clone()));
     }
 }
+
+/// The crash explorer found a directory that was neither a store nor empty: a process died between the first
+/// rename of `CURRENT` and its sync; the next one began a second manifest; and a power loss kept that and took
+/// `CURRENT`.
+#[test]
+fn an_opening_builds_on_no_current_that_a_power_loss_could_take() {
+    let dir = Path::new("/");
+    let create = |sim: &SimFs| Manifest::create(Arc::new(sim.clone()), dir, State::default());
+    let whole = SimFs::new();
+    drop(create(&whole).unwrap());
+    let interrupted = SimFs::new();
+    interrupted.stop_at(whole.operations() - 1);
+    assert!(create(&interrupted).is_err());
+    for stop in 0.. {
+        let again = interrupted.crash(CrashPolicy::ProcessDeath, 0);
+        again.stop_at(stop);
+        let finished = Manifest::recover(Arc::new(again.clone()), dir).is_ok();
+        for seed in 0..64 {
+            let left = again.crash(CrashPolicy::PowerLoss(PowerLoss::Reordered), seed);
+            crate::version::probe(&left, dir).unwrap();
+        }
+        if finished {
+            break;
+        }
+    }
+}
