@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -67,19 +67,26 @@ fn a_manifest_that_cannot_be_synced_for_want_of_space_poisons() {
 #[test]
 fn no_sync_covers_a_number_that_was_never_logged() {
     let (dir, fs) = (tempfile::tempdir().unwrap(), watched_fs());
-    let db = small_options(&fs).open(dir.path()).unwrap();
-    // One key in each of the two shards. The first stores claim the chunks.
     let (gate, armed) = (Gate::closed(), Arc::new(AtomicBool::new(false)));
     let (held, strike) = (Arc::clone(&gate), Arc::clone(&armed));
+    let headers = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&headers);
     fs.watch(move |op, _| {
+        seen.fetch_add(u64::from(op == FaultOp::RegionSync), Ordering::Relaxed);
         if op == FaultOp::RegionWrite && strike.swap(false, Ordering::Relaxed) {
             held.pass();
             return Some(Fault::Eio);
         }
         None
     });
+    let db = small_options(&fs).open(dir.path()).unwrap();
+    // One key in each of the two shards. The first stores claim the chunks.
     for n in 0..64u8 {
         db.put([n], "before").unwrap();
+    }
+    // The next segment is prepared in the background; its header's write must not be the one that fails.
+    while headers.load(Ordering::Relaxed) < 2 {
+        thread::sleep(Duration::from_millis(1));
     }
     armed.store(true, Ordering::Relaxed);
     let writer = db.clone();
