@@ -68,7 +68,8 @@ impl<'a> Picker<'a> {
         meta.tombstones > 0 && age > self.options.tombstone_age_seqnos
     }
 
-    /// The free table with the most garbage. A table that a snapshot still needs is let be: it would come out as it went in.
+    /// The free table with the most garbage. A table that a snapshot still needs is let be: it would come out as
+    /// it went in.
     pub(super) fn garbage(&self) -> Option<Choice> {
         let mut worst: Option<(u64, usize, &'a Arc<Run>, usize)> = None;
         for (number, level) in self.version.levels().iter().enumerate().skip(1) {
