@@ -30,6 +30,7 @@ mod event_loop;
 mod failure;
 mod glob;
 mod group;
+mod hash;
 mod held;
 mod histogram;
 mod metrics;
@@ -41,6 +42,7 @@ mod server;
 mod session;
 mod settings;
 mod shared;
+mod sweep;
 mod system;
 mod transaction;
 

@@ -110,6 +110,8 @@ fn categories(command: &Command) -> Vec<&'static str> {
     let mut categories = Vec::new();
     match command.group {
         "string" => categories.push("@string"),
+        "bitmap" => categories.push("@bitmap"),
+        "hash" => categories.push("@hash"),
         "generic" => categories.push("@keyspace"),
         "connection" => categories.push("@connection"),
         "transactions" => categories.push("@transaction"),

@@ -6,13 +6,13 @@
 use terrace_resp::Args;
 
 use super::{
-    Handled, admin, client, configure, connection, counters, expiry, info, introspect, keys, multi, scan,
-    stats, string_read, string_write,
+    Handled, admin, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
+    hash_scan, hash_write, info, introspect, keys, multi, scan, stats, string_read, string_write,
 };
 use crate::context::Context;
 
 /// The number of commands that fit; an index is a byte.
-pub(crate) const MAX_COMMANDS: usize = 128;
+pub(crate) const MAX_COMMANDS: usize = 240;
 
 /// Changes data.
 pub(crate) const WRITE: u16 = 1;
@@ -100,10 +100,16 @@ impl Command {
     }
 }
 
-const FAMILIES: [&[Command]; 14] = [
+const FAMILIES: [&[Command]; 20] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
+    bits::COMMANDS,
+    bitfield::COMMANDS,
+    hash_read::COMMANDS,
+    hash_write::COMMANDS,
+    hash_expiry::COMMANDS,
+    hash_scan::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,
