@@ -197,8 +197,11 @@ fn document(reply: &mut Encoder<'_>, command: &Command, parent: Option<&Command>
     }
 }
 
+/// Chooses by what a command is and by its full name.
+type Filter = Box<dyn Fn(&Command, &str) -> bool>;
+
 fn list(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    let filter: Box<dyn Fn(&Command, &str) -> bool> = match args.len() {
+    let filter: Filter = match args.len() {
         2 => Box::new(|_, _| true),
         5 if args[2].eq_ignore_ascii_case(b"filterby") => {
             let wanted = args[4].to_ascii_lowercase();
