@@ -4,6 +4,8 @@
 //! search, slot load, head search. No lock is taken and no shared counter is bumped unless the block is not
 //! in memory. No pin is held across I/O.
 
+mod lookup;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -24,6 +26,8 @@ use super::{Found, table_path};
 use crate::base::FileId;
 use crate::base::{Result, Seqno};
 use crate::io::Fs;
+
+pub(crate) use lookup::{Lookup, Probe, find_all};
 
 const FILTER_REJECTED: usize = 0;
 const FILTER_CONFIRMED: usize = 1;
@@ -46,7 +50,7 @@ pub(crate) struct Table {
     meta: TableMeta,
     path: PathBuf,
     fs: Arc<dyn Fs>,
-    cache: Arc<Cache>,
+    pub(super) cache: Arc<Cache>,
     loaded: OnceLock<Loaded>,
     /// Held while loading, so that a crowd at a new table reads its index once.
     loading: Mutex<()>,

@@ -2,6 +2,7 @@
 
 mod damage;
 mod eviction;
+mod lookup;
 mod round_trip;
 
 use super::block::tests::{any_key, any_meta};
