@@ -438,4 +438,5 @@ fn random_options(rng: &SeededRng) -> Options {
         .l0_runs(l0_runs)
         .l0_limit(l0_runs + 1 + rng.below(20) as usize)
         .background_compaction(rng.chance(80))
+        .map_tables(rng.chance(30))
 }

@@ -30,7 +30,7 @@ proptest! {
         absent in prop::collection::vec(any_key(), 0..20),
         picks in prop::collection::vec(any::<prop::sample::Index>(), 0..90),
         cut: prop::sample::Index, at in 0u64..60, block_bytes in 1usize..2000, bits in 0u8..12,
-        cache_bytes in prop::sample::select(vec![0u64, 2000, 1 << 20]),
+        cache_bytes in prop::sample::select(vec![0u64, 2000, 1 << 20]), mapped: bool,
     ) {
         let rows: Rows = rows.into_iter().map(|((key, seqno), row)| ((key, Reverse(seqno)), row)).collect();
         let dir = tempfile::tempdir().unwrap();
@@ -39,7 +39,7 @@ proptest! {
         let (left, right): (Rows, Rows) = rows.clone().into_iter().partition(|(key, _)| key.0 < border);
         let parts = [left, right].into_iter().enumerate().filter(|(_, part)| !part.is_empty());
         let tables: Vec<_> = parts
-            .map(|(id, part)| open(&dir, &write(&dir, id as u64, options, &part), cache_bytes))
+            .map(|(id, part)| open_as(&dir, &write(&dir, id as u64, options, &part), cache_bytes, mapped))
             .collect();
         let present: Vec<&Vec<u8>> = rows.keys().map(|(key, _)| key).collect();
         let mut keys: Vec<Vec<u8>> = picks.iter().map(|i| present[i.index(present.len())].clone()).collect();

@@ -50,6 +50,11 @@ pub(super) fn open(dir: &TempDir, meta: &TableMeta, cache_bytes: u64) -> Arc<Tab
     Arc::new(Table::open(os(), dir.path(), meta.clone(), Cache::new(cache_bytes)))
 }
 
+/// As `open`, or through a mapping.
+pub(super) fn open_as(dir: &TempDir, meta: &TableMeta, cache_bytes: u64, mapped: bool) -> Arc<Table> {
+    Arc::new(Table::open(os(), dir.path(), meta.clone(), Cache::new(cache_bytes)).mapped(mapped))
+}
+
 /// What a table should answer to `get`.
 pub(super) fn model_get(rows: &Rows, key: &[u8], at: Seqno) -> Option<Found> {
     let (key_seqno, (meta, value)) = rows.range((key.to_vec(), Reverse(at))..).next()?;
