@@ -164,7 +164,7 @@ impl Directory {
     /// Removes what no generation needs; the number of files and their bytes. Where a generation cannot be read,
     /// everything stays.
     pub(super) fn clean(&self, contents: &Contents) -> Result<(u64, u64)> {
-        let needed: BTreeSet<&str> = contents.files().map(|file| &file.stored[..]).collect();
+        let needed: BTreeSet<&str> = contents.files().map(|file| &file.held_as[..]).collect();
         let (mut files, mut bytes) = (0, 0);
         for name in self.fs.list(&self.dir).at("list", &self.dir)? {
             let unneeded = is_table_name(&name) && !needed.contains(&name[..]) && contents.damaged.is_empty();
@@ -184,7 +184,7 @@ impl Directory {
 
     /// Whether a file is there in its full length.
     pub(super) fn has(&self, file: &Stored) -> bool {
-        let opened = self.fs.open(&self.dir.join(&file.stored));
+        let opened = self.fs.open(&self.dir.join(&file.held_as));
         opened.and_then(|opened| opened.len()).is_ok_and(|len| len == file.bytes)
     }
 
@@ -209,7 +209,7 @@ impl Directory {
 
     /// Copies a file of the backup to where a store is put together, and checks it.
     pub(super) fn fetch(&self, file: &Stored, to: &Path, tell: &mut dyn FnMut(u64)) -> Result<()> {
-        let from = self.dir.join(&file.stored);
+        let from = self.dir.join(&file.held_as);
         let mut bytes = 0;
         let hash = self.copy(&from, to, &mut |n| {
             bytes += n;
@@ -220,7 +220,7 @@ impl Directory {
 
     /// Reads a file of the backup and checks it.
     pub(super) fn check(&self, file: &Stored, tell: &mut dyn FnMut(u64)) -> Result<()> {
-        let path = self.dir.join(&file.stored);
+        let path = self.dir.join(&file.held_as);
         let (mut hash, mut bytes) = (Xxh3::new(), 0);
         transfer::read(&*self.fs, &path, &mut |piece| {
             hash.update(piece);

@@ -39,7 +39,7 @@ pub(super) struct Stored {
     /// Its name in the store.
     pub(super) name: String,
     /// Its name in the backup.
-    pub(super) stored: String,
+    pub(super) held_as: String,
     /// Its length.
     pub(super) bytes: u64,
     /// XXH3-64 of the whole file.
@@ -87,7 +87,7 @@ impl Content {
         for file in &self.files {
             let mut record = vec![FILE];
             push_prefixed(&mut record, file.name.as_bytes());
-            push_prefixed(&mut record, file.stored.as_bytes());
+            push_prefixed(&mut record, file.held_as.as_bytes());
             push_u64(&mut record, file.bytes);
             record.extend_from_slice(&file.hash.to_le_bytes());
             record.push(u8::from(file.is_new));
@@ -158,11 +158,11 @@ fn take_file(input: &mut &[u8]) -> Option<Stored> {
     // A name that leads out of the directory is not one of ours.
     let plain = |name: &String| !name.contains(['/', '\0']) && !name.is_empty();
     let name = text(take_prefixed(input)?).filter(plain)?;
-    let stored = text(take_prefixed(input)?).filter(plain)?;
+    let held_as = text(take_prefixed(input)?).filter(plain)?;
     let bytes = take_u64(input)?;
     let (hash, rest) = input.split_first_chunk()?;
     let (is_new, rest) = rest.split_first()?;
     *input = rest;
     let hash = u64::from_le_bytes(*hash);
-    input.is_empty().then_some(Stored { name, stored, bytes, hash, is_new: *is_new == 1 })
+    input.is_empty().then_some(Stored { name, held_as, bytes, hash, is_new: *is_new == 1 })
 }

@@ -123,7 +123,7 @@ impl Backups {
         let directory = Directory::open_for_writing(&self.env, &self.dir)?;
         let contents = directory.read_all()?;
         directory.clean(&contents)?;
-        let known: BTreeMap<&str, &Stored> = contents.files().map(|file| (&file.stored[..], file)).collect();
+        let known: BTreeMap<&str, &Stored> = contents.files().map(|file| (&file.held_as[..], file)).collect();
         let frozen = db.freeze()?;
         let mut files = Vec::new();
         let mut fresh: Vec<(usize, &Table)> = Vec::new();
@@ -133,7 +133,7 @@ impl Backups {
             let reusable = known.get(&name[..]).filter(|file| directory.has(file));
             let stored = Stored {
                 name: names::table(table.meta().id),
-                stored: name,
+                held_as: name,
                 bytes,
                 hash: reusable.map_or(0, |file| file.hash),
                 is_new: reusable.is_none(),
@@ -147,7 +147,7 @@ impl Backups {
         for (at, table) in fresh {
             table.verify()?;
             let file = &mut files[at];
-            file.hash = directory.bring(&db.path().join(&file.name), &file.stored, &mut |n| tally.add(n))?;
+            file.hash = directory.bring(&db.path().join(&file.name), &file.held_as, &mut |n| tally.add(n))?;
             tally.file_done();
         }
         let created_at_ms = self.env.clock.now_ms();
@@ -182,7 +182,7 @@ impl Backups {
             wrong.extend(contents.damaged.iter().map(|(_, error)| error.clone()));
         }
         let files: BTreeMap<&str, &Stored> =
-            chosen.iter().flat_map(|content| &content.files).map(|file| (&file.stored[..], file)).collect();
+            chosen.iter().flat_map(|content| &content.files).map(|file| (&file.held_as[..], file)).collect();
         let mut tally = Tally::new(files.values().map(|file| file.bytes), &mut progress);
         for file in files.values() {
             if let Err(error) = directory.check(file, &mut |n| tally.add(n)) {
