@@ -4,7 +4,9 @@ use terrace_resp::Args;
 use terrace_resp::number::parse_i64;
 
 use super::options::integer;
-use super::table::{Command, DENY_OOM, FAST, Handler, Keys, ONE_KEY, READ, WRITE};
+use super::table::{
+    ACCESS, Command, DENY_OOM, FAST, Flags, Handler, Keys, ONE_KEY, OVERWRITE, READ, READ_ONLY, UPDATE, WRITE,
+};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, SYNTAX};
@@ -14,13 +16,15 @@ use crate::transaction::{MAX_VALUE_BYTES, check_write};
 pub(super) const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command { name, arity, flags, keys: ONE_KEY, group: "bitmap", since, summary, run, subcommands: &[] }
+    Command::new(name, arity, "bitmap", since, run, summary).flags(flags).keys(ONE_KEY)
 }
+
+const TARGET_AND_SOURCES: &[Keys] = &[Keys::at(2, OVERWRITE | UPDATE), Keys::from(3, READ_ONLY | ACCESS)];
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
@@ -35,17 +39,15 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("getbit", 3, READ | FAST, "2.2.0", getbit, "Returns a bit of a string by its offset."),
     command("bitcount", -2, READ, "2.6.0", bitcount, "Counts the number of set bits in a string."),
     command("bitpos", -3, READ, "2.8.7", bitpos, "Finds the first set or clear bit in a string."),
-    Command {
-        keys: Keys { first: 2, last: -1, step: 1 },
-        ..command(
-            "bitop",
-            -4,
-            WRITE | DENY_OOM,
-            "2.6.0",
-            bitop,
-            "Performs bitwise operations on strings and stores the result.",
-        )
-    },
+    command(
+        "bitop",
+        -4,
+        WRITE | DENY_OOM,
+        "2.6.0",
+        bitop,
+        "Performs bitwise operations on strings and stores the result.",
+    )
+    .keys(TARGET_AND_SOURCES),
 ];
 
 /// Reads the offset of a bit. With `width` it may be written as `#n`, the n-th field of that many bits.

@@ -7,7 +7,9 @@ use terrace_resp::number::parse_i64;
 use super::hash_read::read;
 use super::hash_write::names;
 use super::options::{MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, integer};
-use super::table::{Command, DENY_OOM, FAST, Handler, ONE_KEY, READ, WRITE};
+use super::table::{
+    ACCESS, Command, DELETE, DENY_OOM, FAST, Flags, Handler, ONE_KEY, READ, READ_WRITE, UPDATE, WRITE,
+};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -17,30 +19,22 @@ use crate::hash::view;
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: FAST | flags,
-        keys: ONE_KEY,
-        group: "hash",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "hash", since, run, summary).flags(FAST | flags).keys(ONE_KEY)
 }
 
-const EXPIRE: u16 = WRITE | DENY_OOM;
+const EXPIRE: Flags = WRITE | DENY_OOM;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("hexpire", -6, EXPIRE, "7.4.0", hexpire, "Sets the expiration time of fields in seconds."),
-    command("hpexpire", -6, EXPIRE, "7.4.0", hpexpire, "Sets the expiration time of fields in milliseconds."),
+    command("hexpire", -6, EXPIRE, "7.4.0", hexpire, "Sets the expiration time of fields in seconds.")
+        .access(READ_WRITE | UPDATE),
+    command("hpexpire", -6, EXPIRE, "7.4.0", hpexpire, "Sets the expiration time of fields in milliseconds.")
+        .access(READ_WRITE | UPDATE),
     command(
         "hexpireat",
         -6,
@@ -48,7 +42,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         "7.4.0",
         hexpireat,
         "Sets the expiration time of fields to a Unix timestamp.",
-    ),
+    )
+    .access(READ_WRITE | UPDATE),
     command(
         "hpexpireat",
         -6,
@@ -56,8 +51,10 @@ pub(crate) const COMMANDS: &[Command] = &[
         "7.4.0",
         hpexpireat,
         "Sets the expiration time of fields to a Unix milliseconds timestamp.",
-    ),
-    command("hpersist", -5, WRITE, "7.4.0", hpersist, "Removes the expiration time of fields."),
+    )
+    .access(READ_WRITE | UPDATE),
+    command("hpersist", -5, WRITE, "7.4.0", hpersist, "Removes the expiration time of fields.")
+        .access(READ_WRITE | UPDATE),
     command("httl", -5, READ, "7.4.0", httl, "Returns the time to live of fields in seconds."),
     command("hpttl", -5, READ, "7.4.0", hpttl, "Returns the time to live of fields in milliseconds."),
     command(
@@ -76,7 +73,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         hpexpiretime,
         "Returns the expiration time of fields as a Unix milliseconds timestamp.",
     ),
-    command("hgetdel", -5, WRITE, "8.0.0", hgetdel, "Returns the values of fields and deletes them."),
+    command("hgetdel", -5, WRITE, "8.0.0", hgetdel, "Returns the values of fields and deletes them.")
+        .access(READ_WRITE | ACCESS | DELETE),
     command(
         "hgetex",
         -5,
@@ -92,7 +90,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         "8.0.0",
         hsetex,
         "Sets the values of fields, and optionally their expiration time.",
-    ),
+    )
+    .access(READ_WRITE | UPDATE),
 ];
 
 /// The latest time at which a field may expire, as in Redis.

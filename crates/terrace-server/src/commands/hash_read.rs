@@ -2,7 +2,7 @@
 
 use terrace_resp::{Args, Encoder};
 
-use super::table::{Command, FAST, Handler, ONE_KEY, READ};
+use super::table::{Command, FAST, Flags, Handler, ONE_KEY, READ, READ_ONLY};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -13,22 +13,12 @@ use crate::transaction::{self, Transaction};
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: READ | flags,
-        keys: ONE_KEY,
-        group: "hash",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "hash", since, run, summary).flags(READ | flags).keys(ONE_KEY)
 }
 
 /// The commands of this file.
@@ -38,9 +28,11 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("hgetall", 2, 0, "2.0.0", hgetall, "Returns all fields and values in a hash."),
     command("hkeys", 2, 0, "2.0.0", hkeys, "Returns all fields in a hash."),
     command("hvals", 2, 0, "2.0.0", hvals, "Returns all values in a hash."),
-    command("hlen", 2, FAST, "2.0.0", hlen, "Returns the number of fields in a hash."),
-    command("hexists", 3, FAST, "2.0.0", hexists, "Determines whether a field exists in a hash."),
-    command("hstrlen", 3, FAST, "3.2.0", hstrlen, "Returns the length of the value of a field."),
+    command("hlen", 2, FAST, "2.0.0", hlen, "Returns the number of fields in a hash.").access(READ_ONLY),
+    command("hexists", 3, FAST, "2.0.0", hexists, "Determines whether a field exists in a hash.")
+        .access(READ_ONLY),
+    command("hstrlen", 3, FAST, "3.2.0", hstrlen, "Returns the length of the value of a field.")
+        .access(READ_ONLY),
 ];
 
 /// Hashes with more fields are read whole on a thread of their own.

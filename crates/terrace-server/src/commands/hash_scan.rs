@@ -20,28 +20,19 @@ use crate::transaction::Transaction;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    Command {
-        name: "hscan",
-        arity: -3,
-        flags: READ,
-        keys: ONE_KEY,
-        group: "hash",
-        since: "2.8.0",
-        summary: "Iterates over fields and values of a hash.",
-        run: hscan,
-        subcommands: &[],
-    },
-    Command {
-        name: "hrandfield",
-        arity: -2,
-        flags: READ,
-        keys: ONE_KEY,
-        group: "hash",
-        since: "6.2.0",
-        summary: "Returns one or more random fields from a hash.",
-        run: hrandfield,
-        subcommands: &[],
-    },
+    Command::new("hscan", -3, "hash", "2.8.0", hscan, "Iterates over fields and values of a hash.")
+        .flags(READ)
+        .keys(ONE_KEY),
+    Command::new(
+        "hrandfield",
+        -2,
+        "hash",
+        "6.2.0",
+        hrandfield,
+        "Returns one or more random fields from a hash.",
+    )
+    .flags(READ)
+    .keys(ONE_KEY),
 ];
 
 /// The fields of one step, and the place where the next one begins; 0 at the end.

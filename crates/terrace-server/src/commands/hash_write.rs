@@ -5,7 +5,9 @@ use terrace_resp::Args;
 use terrace_resp::number::parse_i64;
 
 use super::options::integer;
-use super::table::{Command, DENY_OOM, FAST, Handler, ONE_KEY, WRITE};
+use super::table::{
+    Access, Command, DELETE, DENY_OOM, FAST, Flags, Handler, INSERT, ONE_KEY, READ_WRITE, UPDATE, WRITE,
+};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::decimal::Decimal;
@@ -15,28 +17,21 @@ use crate::hash::edit::Hash;
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: WRITE | FAST | flags,
-        keys: ONE_KEY,
-        group: "hash",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "hash", since, run, summary).flags(WRITE | FAST | flags).keys(ONE_KEY)
 }
+
+const SETS: Access = READ_WRITE | UPDATE;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("hset", -4, DENY_OOM, "2.0.0", hset, "Creates or modifies the value of a field in a hash."),
-    command("hmset", -4, DENY_OOM, "2.0.0", hmset, "Sets the values of multiple fields."),
+    command("hset", -4, DENY_OOM, "2.0.0", hset, "Creates or modifies the value of a field in a hash.")
+        .access(SETS),
+    command("hmset", -4, DENY_OOM, "2.0.0", hmset, "Sets the values of multiple fields.").access(SETS),
     command(
         "hsetnx",
         4,
@@ -44,8 +39,10 @@ pub(crate) const COMMANDS: &[Command] = &[
         "2.0.0",
         hsetnx,
         "Sets the value of a field in a hash only when the field doesn't exist.",
-    ),
-    command("hdel", -3, 0, "2.0.0", hdel, "Deletes one or more fields and their values from a hash."),
+    )
+    .access(READ_WRITE | INSERT),
+    command("hdel", -3, 0, "2.0.0", hdel, "Deletes one or more fields and their values from a hash.")
+        .access(READ_WRITE | DELETE),
     command(
         "hincrby",
         4,

@@ -9,12 +9,14 @@ pub(crate) mod fault;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod manual;
 pub(crate) mod os;
+mod os_map;
 mod os_region;
 pub(crate) mod region;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transfer;
 
 use std::fmt::Debug;
 use std::io;
@@ -35,11 +37,22 @@ pub trait Fs: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file for reading.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file that nobody changes or cuts any more, for reading through a mapping where the system
+    /// has them; otherwise as `open`. A read that the device refuses may then be a signal instead of an error.
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path)
+    }
     /// Opens (or creates) a log region of at least `len` bytes for writing: preallocated, and mapped where
     /// the system can do that safely. An existing file keeps its content.
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>>;
     /// Renames a file, replacing the target if there is one, in one atomic step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name in the same file system, as a hard link. Nothing requires that this works:
+    /// callers copy where it fails, which is what happens by default.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// The names of the files in a directory, in no particular order. Subdirectories are left out.

@@ -1,7 +1,7 @@
 //! The names on the simulated disk: finding, making, moving and removing them as programs see it.
 //!
 //! Every change is recorded as pending; `dir` knows what of it survives. A path is a list of
-//! names from the root: there are no links and no current directory.
+//! names from the root: there are no symbolic links and no current directory.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -79,6 +79,17 @@ impl State {
         Ok(())
     }
 
+    /// Gives a file a second name; `AlreadyExists` if that is taken.
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let entry = Entry::File(self.lookup_file(from)?);
+        let place = self.place(to)?;
+        if self.names.entries(place.dir).contains_key(&place.name) {
+            return Err(Errno::EXIST.into());
+        }
+        self.names.change(DirOp { entry, from: None, to: Some(place) });
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let entry = Entry::File(self.lookup_file(path)?);
         let place = self.place(path)?;
@@ -93,6 +104,7 @@ impl State {
         match (entry, target) {
             _ if target == Some(entry) => return Ok(()),
             (Entry::File(_), Some(Entry::Dir(_))) => return Err(Errno::ISDIR.into()),
+            (Entry::Dir(_), Some(Entry::Dir(dir))) if self.names.entries(dir).is_empty() => {}
             (Entry::Dir(_), Some(_)) => return Err(Errno::NOTEMPTY.into()),
             (Entry::Dir(_), None) if names(to).starts_with(&names(from)) => return Err(Errno::INVAL.into()),
             _ => {}
