@@ -114,7 +114,9 @@ impl Serve {
         let observe = admin.as_ref().map(AdminServer::recovery_observer);
         let tell = move |done: terrace::RecoveryProgress| {
             tracing::info!(writes = done.entries, bytes = done.bytes, "recovering the log");
-            observe.iter().for_each(|observe| observe(done));
+            if let Some(observe) = &observe {
+                observe(done);
+            }
         };
         let options = Options::new().shards(self.shards).memory_budget(memory_bytes).on_recovery(tell);
         let db = options.durability(of_engine(durability)).open(&self.dir).map_err(exit::explain_open)?;
