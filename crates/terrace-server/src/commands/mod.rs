@@ -16,16 +16,16 @@ mod hash_expiry;
 mod hash_read;
 mod hash_scan;
 mod hash_write;
-mod info;
+pub(crate) mod info;
 mod introspect;
 mod keys;
 mod multi;
 mod options;
 mod scan;
-mod stats;
+pub(crate) mod stats;
 mod string_read;
 mod string_write;
-mod table;
+pub(crate) mod table;
 
 use terrace_resp::{Args, Encoder};
 
