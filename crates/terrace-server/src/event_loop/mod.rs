@@ -8,18 +8,19 @@
 
 mod accept;
 mod finish;
+mod runs;
 mod serve;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
+use self::runs::PendingRead;
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::held::Barriers;
@@ -41,15 +42,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the shutdown is looked at.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
 
-/// A `GET` waiting to be looked up with its neighbours.
-#[derive(Clone, Debug)]
-struct PendingGet {
-    /// Where its request starts.
-    request_at: usize,
-    /// Where its key is.
-    key: Range<usize>,
-}
-
 /// One event loop.
 pub(crate) struct EventLoop {
     index: usize,
@@ -66,7 +58,7 @@ pub(crate) struct EventLoop {
     group: Group,
     barriers: Barriers,
     scratch: Vec<u8>,
-    gets: Vec<PendingGet>,
+    reads: Vec<PendingRead>,
     spare_buffers: Vec<Vec<u8>>,
     now_ms: u64,
     swept_at_ms: u64,
@@ -101,7 +93,7 @@ impl EventLoop {
             dirty: Vec::new(),
             barriers: Barriers::default(),
             scratch: vec![0; SCRATCH_BYTES],
-            gets: Vec::new(),
+            reads: Vec::new(),
             spare_buffers: Vec::new(),
             swept_at_ms: 0,
             deadline_ns: None,

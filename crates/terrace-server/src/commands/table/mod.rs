@@ -17,9 +17,9 @@ use super::{
 pub(crate) use category::{CONNECTION, KEYSPACE, find as find_category, names as category_names};
 #[allow(unused_imports)]
 pub(crate) use command::{
-    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, Handler, LOADING, MAY_REPLICATE,
-    NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ, SKIP_MONITOR,
-    SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
+    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
+    MAY_REPLICATE, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ,
+    SKIP_MONITOR, SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
 };
 #[allow(unused_imports)]
 pub(crate) use keys::{
