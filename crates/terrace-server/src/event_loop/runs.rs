@@ -43,8 +43,8 @@ impl PendingRead {
         let shifted = |position| args.range(position).map(|range| at + range.start..at + range.end);
         let names = match kind {
             ReadKind::Get => Vec::new(),
-            _ if args.len() - 2 > MAX_NAMES => return None,
-            _ => (2..args.len()).filter_map(shifted).collect(),
+            ReadKind::Hash if args.len() - 2 > MAX_NAMES => return None,
+            ReadKind::Hash => (2..args.len()).filter_map(shifted).collect(),
         };
         Some(Self { request_at: at, command: index, kind, key: shifted(1)?, names })
     }
