@@ -86,6 +86,12 @@ impl Server {
             threads
                 .push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
         }
+        let shared = Arc::clone(&self.shared);
+        let expirer = move || {
+            crate::expiry::run(&shared);
+            Ok(())
+        };
+        threads.push(std::thread::Builder::new().name("terrace-expire".into()).spawn(expirer)?);
         let mut ended = first.map_or(Ok(()), EventLoop::run);
         self.shared.stop();
         for thread in threads {

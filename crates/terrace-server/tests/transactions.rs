@@ -155,7 +155,6 @@ fn what_cannot_be_atomic_is_refused_and_aborts() {
         "FLUSHALL",
         "FLUSH",
         "COMPACT",
-        "DEBUG SLEEP 0",
         "SHUTDOWN",
         "CONFIG SET timeout 0",
         "HELLO 3",

@@ -7,6 +7,7 @@ use super::table::{Command, FAST, Handler, ONE_KEY, READ, READ_WRITE, UPDATE, WR
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::notify::GENERIC;
 
 const fn command(
     name: &'static str,
@@ -116,8 +117,10 @@ fn set_expiry(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -
         }
         if at <= now_ms {
             tx.delete(db, key)?;
+            tx.event(GENERIC, "del", db, key);
         } else {
             tx.put_tagged(db, key, &old.value, Some(at.unsigned_abs()), old.tag)?;
+            tx.event(GENERIC, "expire", db, key);
         }
         Ok(true)
     })?;
@@ -130,6 +133,7 @@ fn persist(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let done = cx.transact(|tx| match tx.read(db, key)? {
         Some(old) if old.expires_at_ms.is_some() => {
             tx.put_tagged(db, key, &old.value, None, old.tag)?;
+            tx.event(GENERIC, "persist", db, key);
             Ok(true)
         }
         _ => Ok(false),

@@ -12,6 +12,7 @@ use super::table::{
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
+use crate::notify::GENERIC;
 use crate::transaction::TAG_STRING;
 
 const fn command(
@@ -121,6 +122,7 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         for key in &keys {
             if tx.read(db, key)?.is_some() {
                 tx.delete(db, key)?;
+                tx.event(GENERIC, "del", db, key);
                 removed += 1;
             }
         }
@@ -176,6 +178,8 @@ fn rename_unless(cx: &mut Context<'_>, args: Args<'_>, only_if_absent: bool) -> 
         }
         tx.delete(db, from)?;
         tx.put_tagged(db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
+        tx.event(GENERIC, "rename_from", db, from);
+        tx.event(GENERIC, "rename_to", db, to);
         Ok(true)
     })
 }
@@ -202,6 +206,7 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             return Ok(false);
         }
         tx.put_tagged(to_db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
+        tx.event(GENERIC, "copy_to", to_db, to);
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));

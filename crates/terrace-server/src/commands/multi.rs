@@ -54,9 +54,14 @@ pub(super) fn queues(session: &Session, command: &Command) -> bool {
 }
 
 /// Queues a command after `MULTI`.
-pub(super) fn enqueue(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Handled {
+pub(super) fn enqueue(
+    cx: &mut Context<'_>,
+    command: &'static Command,
+    runs: &Command,
+    args: Args<'_>,
+) -> Handled {
     let queued = match &mut cx.session.queue {
-        _ if command.has(NO_MULTI) => Err(NOT_INSIDE_MULTI),
+        _ if command.has(NO_MULTI) || runs.has(NO_MULTI) => Err(NOT_INSIDE_MULTI),
         Some(queue) => queue.push(command, args),
         None => Ok(()),
     };
@@ -131,12 +136,17 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         cx.reply.truncate(start);
         cx.session.db = db;
         let Some(transaction) = run_all(cx, &queue.requests, &watches) else { return Ok(Flow::Close) };
-        match transaction.commit()? {
+        let (ended, effects) = transaction.commit()?;
+        match ended {
             Attempt::Written(seqno) => {
                 cx.group.committed(seqno);
+                cx.shared.release(effects);
                 return Ok(Flow::Done);
             }
-            Attempt::Unchanged => return Ok(Flow::Done),
+            Attempt::Unchanged => {
+                cx.shared.release(effects);
+                return Ok(Flow::Done);
+            }
             Attempt::Conflict if watches.any_written(&cx.shared.databases)? => {
                 cx.reply.truncate(start);
                 cx.session.db = db;
@@ -157,7 +167,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 /// have waiting, with nothing committed.
 fn run_all<'a>(cx: &mut Context<'a>, requests: &[Queued], watches: &Watches) -> Option<Transaction<'a>> {
     let start = cx.reply.position();
-    cx.many = Some(Transaction::of_many(&cx.shared.databases, watches));
+    cx.many = Some(Transaction::of_many(cx.shared, cx.session.info.id, watches));
     cx.reply.array(requests.len());
     for request in requests {
         let flow = execute(cx, request.command, request.args.args());

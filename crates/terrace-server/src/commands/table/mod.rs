@@ -8,8 +8,8 @@ mod command;
 mod keys;
 
 use super::{
-    admin, client, configure, connection, counters, expiry, info, introspect, keys as generic, multi, scan,
-    stats, string_read, string_write,
+    admin, client, configure, connection, counters, expiry, info, introspect, keys as generic, multi, pubsub,
+    scan, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -30,7 +30,7 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 14] = [
+const FAMILIES: [&[Command]; 15] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
@@ -39,6 +39,7 @@ const FAMILIES: [&[Command]; 14] = [
     scan::COMMANDS,
     multi::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,
     configure::COMMANDS,
