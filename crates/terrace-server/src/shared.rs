@@ -96,7 +96,9 @@ impl LoopHandle {
             return;
         }
         self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        to.into_iter().for_each(|(_, client)| self.send(Message::Kill(client)));
+        for (_, client) in to {
+            self.send(Message::Kill(client));
+        }
     }
 
     /// Notes that a push was taken out of the inbox.

@@ -15,9 +15,11 @@ fn raw(client: &mut Client) -> String {
 }
 
 fn invalidated(keys: &[&str]) -> String {
-    let keys: String = keys.iter().map(|key| format!("${}\r\n{key}\r\n", key.len())).collect();
-    let count = keys.matches('$').count();
-    format!(">2\r\n$10\r\ninvalidate\r\n*{count}\r\n{keys}")
+    let mut push = format!(">2\r\n$10\r\ninvalidate\r\n*{}\r\n", keys.len());
+    for key in keys {
+        push.extend(["$", &key.len().to_string(), "\r\n", key, "\r\n"]);
+    }
+    push
 }
 
 #[test]

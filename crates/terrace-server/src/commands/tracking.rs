@@ -42,7 +42,7 @@ fn parse(cx: &Context<'_>, args: Args<'_>) -> Result<Tracking, Failure> {
     check(&cx.session.tracking, &options, &prefixes)?;
     if options.broadcast {
         check_prefixes(&cx.session.tracking.prefixes, &prefixes)?;
-        options.prefixes = cx.session.tracking.prefixes.clone();
+        options.prefixes.clone_from(&cx.session.tracking.prefixes);
         options.prefixes.extend(prefixes.iter().map(|prefix| prefix.to_vec()));
         if prefixes.is_empty() {
             options.prefixes.insert(Vec::new());
@@ -170,11 +170,15 @@ pub(super) fn trackinginfo(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     reply.map(3);
     reply.bulk(b"flags");
     reply.set(flags.len());
-    flags.iter().for_each(|flag| reply.bulk(flag.as_bytes()));
+    for flag in flags {
+        reply.bulk(flag.as_bytes());
+    }
     reply.bulk(b"redirect");
     reply.integer(redirect);
     reply.bulk(b"prefixes");
     reply.array(tracking.prefixes.len());
-    tracking.prefixes.iter().for_each(|prefix| reply.bulk(prefix));
+    for prefix in &tracking.prefixes {
+        reply.bulk(prefix);
+    }
     Ok(Flow::Done)
 }

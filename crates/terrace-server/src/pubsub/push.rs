@@ -48,7 +48,9 @@ impl Push {
         let mut encoded = Vec::new();
         let mut encoder = Encoder::new(&mut encoded, Protocol::Resp3);
         encoder.array(keys.len());
-        keys.for_each(|key| encoder.bulk(key));
+        for key in keys {
+            encoder.bulk(key);
+        }
         Self::Invalidation { keys: Some(encoded), redirected }
     }
 
@@ -107,7 +109,9 @@ fn frame(parts: &[&[u8]]) -> Vec<u8> {
     let mut out = Vec::with_capacity(16 + parts.iter().map(|part| part.len() + 24).sum::<usize>());
     let mut encoder = Encoder::new(&mut out, Protocol::Resp3);
     encoder.push(parts.len());
-    parts.iter().for_each(|part| encoder.bulk(part));
+    for part in parts {
+        encoder.bulk(part);
+    }
     out.remove(0);
     out
 }
