@@ -19,6 +19,7 @@
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod commands;
 mod config;
 mod connection;
@@ -51,6 +52,7 @@ mod system;
 mod tracking;
 mod transaction;
 
+pub use admin::AdminServer;
 pub use config::ServerConfig;
 pub use server::{Server, ShutdownHandle};
 pub use terrace_resp::Limits;

@@ -151,7 +151,7 @@ fn keys_of_an_earlier_run_are_announced_too() {
     let server = TestServer::start();
     let options = terrace::WriteOptions::new().ttl(std::time::Duration::from_secs(3));
     for key in ["x", "y"] {
-        server.db.put_with(key, "v", options.clone()).unwrap();
+        server.db.put_with(key, "v", options).unwrap();
     }
     let (mut listener, _writer) = pair(&server, "Ex");
     let mut found = [event(&mut listener), event(&mut listener)];
