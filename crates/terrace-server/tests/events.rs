@@ -56,6 +56,19 @@ fn each_write_command_raises_its_events() {
         ("EXPIRE f -1", "del f"),
         ("EXPIRE f 10", ""),
         ("UNLINK g", "del g"),
+        ("HSET h f 1 g 2", "hset h"),
+        ("HSETNX h f 1", ""),
+        ("HINCRBY h f 1", "hincrby h"),
+        ("HINCRBYFLOAT h f 1", "hincrbyfloat h"),
+        ("HEXPIRE h 100 FIELDS 1 f", "hexpire h"),
+        ("HPERSIST h FIELDS 1 f", "hpersist h"),
+        ("HPERSIST h FIELDS 1 f", ""),
+        ("HDEL h f nope", "hdel h"),
+        ("HDEL h g", "hdel h,del h"),
+        ("SETBIT bits 7 1", "setbit bits"),
+        ("BITFIELD bits SET u8 0 3", "setbit bits"),
+        ("BITOP NOT stib bits", "set stib"),
+        ("BITOP AND stib nope", "del stib"),
     ];
     for (command, events) in cases {
         writer.run(command);

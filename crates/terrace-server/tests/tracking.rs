@@ -34,6 +34,9 @@ fn a_reader_is_told_once_when_a_key_it_has_read_changes() {
     }
     assert_eq!(raw(&mut reader), invalidated(&["a"]));
     assert_eq!(raw(&mut reader), invalidated(&["c"]));
+    reader.run("HGET h f");
+    writer.run("HSET h other 1");
+    assert_eq!(raw(&mut reader), invalidated(&["h"]));
     reader.run("GET a");
     writer.run("RENAME a z");
     assert_eq!(raw(&mut reader), invalidated(&["a"]));

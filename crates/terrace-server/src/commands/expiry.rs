@@ -7,6 +7,7 @@ use super::table::{Command, FAST, Handler, ONE_KEY, READ, READ_WRITE, UPDATE, WR
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::hash::whole;
 use crate::notify::GENERIC;
 
 const fn command(
@@ -116,10 +117,10 @@ fn set_expiry(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -
             return Ok(false);
         }
         if at <= now_ms {
-            tx.delete(db, key)?;
+            whole::remove(tx, db, key, &old)?;
             tx.event(GENERIC, "del", db, key);
         } else {
-            tx.put_tagged(db, key, &old.value, Some(at.unsigned_abs()), old.tag)?;
+            whole::set_key_expiry(tx, db, key, &old, Some(at.unsigned_abs()))?;
             tx.event(GENERIC, "expire", db, key);
         }
         Ok(true)
@@ -132,7 +133,7 @@ fn persist(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (db, key) = (cx.session.db, &args[1]);
     let done = cx.transact(|tx| match tx.read(db, key)? {
         Some(old) if old.expires_at_ms.is_some() => {
-            tx.put_tagged(db, key, &old.value, None, old.tag)?;
+            whole::set_key_expiry(tx, db, key, &old, None)?;
             tx.event(GENERIC, "persist", db, key);
             Ok(true)
         }
