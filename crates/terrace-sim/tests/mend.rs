@@ -276,7 +276,11 @@ fn inspect_and_dump_show_every_part_of_a_store() {
     let mut lines = Vec::new();
     for path in kinds(&sim).into_values().flatten() {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        files(&sim).dump(&name, &mut |line| Ok(lines.push(line.to_string()))).unwrap();
+        let mut keep = |line: &str| {
+            lines.push(line.to_string());
+            Ok(())
+        };
+        files(&sim).dump(&name, &mut keep).unwrap();
     }
     assert!(lines.iter().all(|line| !line.contains("DAMAGE")), "{lines:?}");
     for ((_, key), _) in model.iter().filter(|(_, writes)| writes.last().unwrap().1.is_some()) {
