@@ -13,9 +13,7 @@ use super::index::Index;
 use super::properties::Properties;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
-use crate::io::File;
-#[cfg(test)]
-use crate::io::Fs;
+use crate::io::{File, Fs};
 
 /// An opened table. Its index and filter count as pinned in the cache.
 #[derive(Debug)]

@@ -58,7 +58,7 @@ impl Salvaged {
         let file = fs.open(&path).at("open", &path)?;
         let len = file.len().at("read the length of", &path)?;
         let expected = meta.map_or(len, |meta| meta.file_bytes);
-        let loaded = Loaded::open(&**fs, &path, id, expected, Cache::new(0));
+        let loaded = Loaded::open(Arc::clone(&file), &path, id, expected, Cache::new(0));
         let mut salvaged = Self { file, path, id, blocks: Vec::new(), max_seqno: 0, damage: Vec::new() };
         let (first, last) = meta.map_or_else(Default::default, |m| (m.smallest.clone(), m.largest.clone()));
         match loaded {
