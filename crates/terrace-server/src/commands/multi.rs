@@ -108,6 +108,10 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     }
     cx.settle();
     for key in args.from(1).iter() {
+        // What has expired is removed first, for its removal would count as a change.
+        if !cx.shared.schedule.is_empty() {
+            cx.shared.expire(cx.session.db, key)?;
+        }
         cx.session.watches.add(&cx.shared.databases, cx.session.db, key)?;
     }
     cx.reply.ok();
@@ -122,11 +126,12 @@ fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     let queue = cx.session.queue.take().ok_or(EXEC_WITHOUT_MULTI)?;
-    let watches = std::mem::take(&mut cx.session.watches);
+    let mut watches = std::mem::take(&mut cx.session.watches);
     if queue.refused {
         return Err(ABORTED);
     }
     cx.settle();
+    watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
     for attempt in 0..MAX_ATTEMPTS {
         if watches.any_vanished(&cx.shared.databases)? {
