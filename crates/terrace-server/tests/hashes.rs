@@ -182,7 +182,9 @@ fn stat(client: &mut Client, path: [&str; 2]) -> u64 {
 
 fn pipeline(client: &mut Client, requests: &[Vec<String>]) -> Vec<Value> {
     let mut bytes = Vec::new();
-    requests.iter().for_each(|request| terrace_resp::encode_request(&mut bytes, request));
+    for request in requests {
+        terrace_resp::encode_request(&mut bytes, request);
+    }
     client.send(bytes);
     requests.iter().map(|_| client.reply()).collect()
 }

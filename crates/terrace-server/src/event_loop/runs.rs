@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use terrace_resp::Args;
 
 use super::EventLoop;
-use crate::commands::{self, Command, GROUPED, HashRead, ReadKind};
+use crate::commands::{self, Command, Flow, GROUPED, HashRead, ReadKind};
 use crate::connection::Connection;
 use crate::queue::Watches;
 use crate::transaction::{Attempt, Transaction};
@@ -114,7 +114,7 @@ impl EventLoop {
         let Connection { session, output, decoder, .. } = connection;
         let mut cx = self.context(session, &mut output.bytes);
         cx.settle();
-        cx.many = Some(Transaction::of_many(&cx.shared.databases, &Watches::default()));
+        cx.many = Some(Transaction::of_many(cx.shared, cx.session.info.id, &Watches::default()));
         let (start, mut at, mut ran) = (cx.reply.position(), 0, Vec::new());
         decoder.reset();
         while ran.len() < MAX_WRITES && cx.reply.position() - start <= soft && buf.get(at) == Some(&b'*') {
@@ -124,22 +124,25 @@ impl EventLoop {
             let Some((index, command)) = command else { break };
             cx.session.info.command.store(index, Ordering::Relaxed);
             let errors = cx.metrics.errors.get();
-            commands::execute(&mut cx, command, args);
+            if matches!(commands::execute(&mut cx, command, args), Flow::Postponed) {
+                break; // A pause has begun; it did not run.
+            }
             ran.push((index, cx.metrics.errors.get() - errors));
             at += len;
         }
         let Some(many) = cx.many.take() else { return Written::Up(at) };
         let writes = many.staged();
         match many.commit() {
-            Ok(Attempt::Conflict) => {
+            Ok((Attempt::Conflict, _)) => {
                 cx.metrics.conflicts.add(1);
                 cx.reply.truncate(start);
                 return Written::Again(at);
             }
-            Ok(Attempt::Unchanged) => {}
-            Ok(Attempt::Written(seqno)) => {
+            Ok((Attempt::Unchanged, effects)) => cx.shared.release(effects),
+            Ok((Attempt::Written(seqno), effects)) => {
                 cx.metrics.group_sizes.record(writes as u64, 1);
                 cx.group.committed(seqno);
+                cx.shared.release(effects);
             }
             Err(failure) => {
                 cx.reply.truncate(start);
