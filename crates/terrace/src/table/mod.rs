@@ -26,6 +26,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod whole;
 mod writer;
 #[cfg(feature = "zstd")]
 mod zstandard;
@@ -38,6 +39,7 @@ pub(crate) use cache::Cache;
 pub(crate) use cursor::TableCursor;
 pub(crate) use meta::TableMeta;
 pub(crate) use reader::{FilterStats, Lookup, Probe, Table, find_all};
+pub(crate) use whole::WholeBlock;
 pub(crate) use writer::TableWriter;
 
 /// How the blocks of a table are stored.
