@@ -27,6 +27,9 @@ pub(crate) trait Input: Cursor {
 
 impl Input for MemCursor {}
 
+/// Of sources of any kind, such as what a repair puts together; every entry is judged.
+impl Input for MergeCursor<Box<dyn Cursor>> {}
+
 impl Input for MergeCursor<RunCursor> {
     #[inline]
     fn block_here(&self) -> Option<(WholeBlock, Option<&[u8]>)> {
