@@ -8,7 +8,7 @@ mod command;
 mod keys;
 
 use super::{
-    admin, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
+    admin, backup, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
     hash_scan, hash_write, info, introspect, keys as generic, multi, scan, stats, string_read, string_write,
 };
 
@@ -30,7 +30,7 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 20] = [
+const FAMILIES: [&[Command]; 21] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
@@ -47,6 +47,7 @@ const FAMILIES: [&[Command]; 20] = [
     connection::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,
+    backup::COMMANDS,
     configure::COMMANDS,
     info::COMMANDS,
     introspect::COMMANDS,
