@@ -9,7 +9,8 @@ mod keys;
 
 use super::{
     admin, backup, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
-    hash_scan, hash_write, info, introspect, keys as generic, multi, scan, stats, string_read, string_write,
+    hash_scan, hash_write, info, introspect, keys as generic, multi, pubsub, scan, stats, string_read,
+    string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -30,7 +31,7 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 21] = [
+const FAMILIES: [&[Command]; 22] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
@@ -45,6 +46,7 @@ const FAMILIES: [&[Command]; 21] = [
     scan::COMMANDS,
     multi::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,
     backup::COMMANDS,
