@@ -4,6 +4,7 @@
 //! it out once the write is committed, never before, so who hears of a change and reads sees it. When nobody wants
 //! to know, a write costs one relaxed load of [`Watch`].
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 
 use crate::notify::{self, Classes};
@@ -60,12 +61,14 @@ pub(crate) struct Effects {
     wanted: u32,
     /// The client that writes; 0 for the server itself.
     by: u64,
+    /// Keys that the client has read after it wrote them: it knows their new values.
+    known: BTreeSet<Name>,
 }
 
 impl Effects {
     /// Those of writes by a client, none so far.
     pub(crate) fn new(watch: &Watch, by: u64) -> Self {
-        Self { list: Vec::new(), wanted: watch.get(), by }
+        Self { wanted: watch.get(), by, ..Self::default() }
     }
 
     /// Whether events of a class are wanted.
@@ -81,7 +84,18 @@ impl Effects {
     /// A key was written or removed.
     pub(crate) fn changed(&mut self, key: &[u8]) {
         if self.wanted & TRACKED != 0 {
+            self.known.remove(key);
             self.list.push(Effect::Changed { key: key.into(), by: self.by });
+        }
+    }
+
+    /// The client reads a key, for the first time since it tracks. If it has written it before in the same step, it
+    /// need not be told of that.
+    pub(crate) fn read(&mut self, key: &[u8]) {
+        let wrote =
+            |effect: &Effect| matches!(effect, Effect::Changed { key: changed, .. } if **changed == *key);
+        if self.list.iter().any(wrote) {
+            self.known.insert(key.into());
         }
     }
 
@@ -134,7 +148,7 @@ impl Shared {
             }
         }
         if !changed.is_empty() {
-            self.tracker.invalidate(self, &changed);
+            self.tracker.invalidate(self, &changed, &effects.known);
         }
     }
 

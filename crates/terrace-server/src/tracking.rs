@@ -128,17 +128,27 @@ impl Tracker {
         }
     }
 
-    /// Remembers that a client is about to read keys.
-    pub(crate) fn remember<'a>(&self, shared: &Shared, client: u64, keys: impl Iterator<Item = &'a [u8]>) {
+    /// Remembers that a client is about to read keys; returns those that were not remembered already.
+    pub(crate) fn remember<'a>(
+        &self,
+        shared: &Shared,
+        client: u64,
+        keys: impl Iterator<Item = &'a [u8]>,
+    ) -> Vec<&'a [u8]> {
         let mut table = self.table.lock();
+        let mut new = Vec::new();
         for key in keys {
             let readers = match table.readers.get_mut(key) {
                 Some(readers) => readers,
                 None => table.readers.entry(key.into()).or_default(),
             };
-            table.items += usize::from(readers.insert(client));
+            if readers.insert(client) {
+                new.push(key);
+            }
         }
+        table.items += new.len();
         self.shrink(shared, &mut table);
+        new
     }
 
     /// The most keys; 0 for no limit.
@@ -163,11 +173,17 @@ impl Tracker {
         }
     }
 
-    /// Tells everyone concerned that keys have changed.
-    pub(crate) fn invalidate(&self, shared: &Shared, changed: &Changed) {
+    /// Tells everyone concerned that keys have changed. Of those in `known` the client that changed them has read
+    /// the new value, so it stays remembered instead of being told.
+    pub(crate) fn invalidate(&self, shared: &Shared, changed: &Changed, known: &BTreeSet<Name>) {
         let mut table = self.table.lock();
         for (key, by) in changed {
+            let knows = known.contains(key) && table.forget_reader(key, *by);
             table.invalidate_readers(shared, key, *by);
+            if knows {
+                table.readers.entry(Name::clone(key)).or_default().insert(*by);
+                table.items += 1;
+            }
         }
         for (prefix, clients) in &table.prefixes {
             let hits: Vec<&(Name, u64)> = changed.iter().filter(|(key, _)| key.starts_with(prefix)).collect();
@@ -199,6 +215,13 @@ impl Tracker {
 }
 
 impl Table {
+    /// Forgets one reader of a key; `false` if it was none.
+    fn forget_reader(&mut self, key: &Name, client: u64) -> bool {
+        let forgotten = self.readers.get_mut(key).is_some_and(|readers| readers.remove(&client));
+        self.items -= usize::from(forgotten);
+        forgotten
+    }
+
     /// Tells the readers of a key, except a client that has changed it itself and does not want to know.
     fn invalidate_readers(&mut self, shared: &Shared, key: &Name, by: u64) {
         let Some(readers) = self.readers.swap_remove(key) else { return };

@@ -65,6 +65,14 @@ fn own_writes_are_told_after_their_replies_unless_unwanted() {
     }
     client.expect("EXEC", "*2\r\n:2\r\n_");
     assert_eq!(raw(&mut client), invalidated(&["a"]));
+    // What a transaction reads after writing it, it knows; what changes later, it does not.
+    for command in ["MULTI", "SET own 1", "GET own"] {
+        client.run(command);
+    }
+    client.expect("EXEC", "*2\r\n+OK\r\n$1\r\n1");
+    client.expect("PING", "+PONG");
+    client.expect("SET own 2", "+OK");
+    assert_eq!(raw(&mut client), invalidated(&["own"]));
     client.run("CLIENT TRACKING ON NOLOOP");
     client.run("MGET a b");
     client.run("SET a 1");

@@ -18,7 +18,7 @@ use crate::shared::Shared;
 use crate::system;
 
 /// The version of Redis whose commands and replies are offered.
-pub(crate) const REDIS_VERSION: &str = "7.2.0";
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[Command::new(

@@ -99,7 +99,12 @@ fn run(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>, of_clien
     let caching = cx.session.tracking.caching;
     if command.has(table::READ) && !command.has(table::PUBSUB) && cx.session.tracking.remembers() {
         let keys = command.keys_in(args).filter_map(|(at, _)| args.get(at));
-        cx.shared.tracker.remember(cx.shared, cx.session.info.id, keys);
+        let new = cx.shared.tracker.remember(cx.shared, cx.session.info.id, keys);
+        if let Some(many) = &mut cx.many {
+            for key in new {
+                many.effects().read(key);
+            }
+        }
     }
     let handled = (command.run)(cx, args);
     // `CLIENT CACHING` holds for the next command, or for all of the next transaction.
