@@ -123,9 +123,9 @@ fn export_to(store: &mut dyn Store, all: bool, output: impl Write, layout: &Layo
         Ok(true)
     };
     if all {
-        store.dump_all(&mut write)?
+        store.dump_all(&mut write)?;
     } else {
-        store.dump(&mut write)?
+        store.dump(&mut write)?;
     }
     progress.add(pending);
     writer.finish()?;

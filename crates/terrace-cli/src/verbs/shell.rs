@@ -121,7 +121,7 @@ fn execute(store: &mut dyn Store, line: &str) -> Result<Option<String>> {
             format!("{}\n", store.count(&range)?)
         }
         ("stats", []) => figures::to_text(&store.stats()?),
-        ("help", _) => COMMANDS.iter().map(|(_, what)| format!("{what}\n")).collect(),
+        ("help", _) => COMMANDS.iter().flat_map(|(_, what)| [what, "\n"]).collect(),
         ("exit" | "quit", _) => return Ok(None),
         (name, _) => match COMMANDS.iter().find(|(known, _)| *known == name) {
             Some((_, usage)) => bail!("usage: {usage}"),
@@ -135,7 +135,8 @@ fn scan(store: &mut dyn Store, prefix: &str, limit: u64) -> Result<String> {
     let range = Range { prefix: prefix.into(), limit: Some(limit), ..Range::default() };
     let mut text = String::new();
     store.scan(&range, &mut |record| {
-        text += &format!("{} = {}\n", escape::escape(&record.key), escape::escape(&record.value));
+        let (key, value) = (escape::escape(&record.key), escape::escape(&record.value));
+        text.extend([&key[..], " = ", &value[..], "\n"]);
         Ok(true)
     })?;
     Ok(text)
@@ -147,13 +148,12 @@ fn words(line: &str) -> Result<Vec<String>> {
     for c in line.chars() {
         match quote {
             Some(open) if c == open => quote = None,
-            Some(_) => word.get_or_insert_default().push(c),
             None if c == '"' || c == '\'' => {
                 quote = Some(c);
                 word.get_or_insert_default();
             }
             None if c.is_whitespace() => words.extend(word.take()),
-            None => word.get_or_insert_default().push(c),
+            Some(_) | None => word.get_or_insert_default().push(c),
         }
     }
     if quote.is_some() {
