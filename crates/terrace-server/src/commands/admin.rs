@@ -10,7 +10,7 @@ use super::table::{
     ADMIN, ALLOW_BUSY, CONNECTION, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
     NO_SCRIPT, STALE, WRITE,
 };
-use super::{Flow, Handled, shorten};
+use super::{Flow, Handled, debug_protocol, shorten};
 use crate::context::Context;
 use crate::databases::COUNT;
 use crate::failure::{Failure, NOT_A_FLOAT, SYNTAX};
@@ -76,6 +76,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 const DEBUG: &[Command] = &[
     command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds."),
+    command("protocol", 3, ADMIN, "6.0.0", debug_protocol::protocol, "Answers with a reply of a type."),
     command(
         "set-active-expire",
         3,

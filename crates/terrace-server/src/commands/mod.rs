@@ -12,6 +12,7 @@ mod client;
 mod configure;
 mod connection;
 mod counters;
+mod debug_protocol;
 mod expiry;
 mod hash_expiry;
 mod hash_read;
