@@ -5,6 +5,7 @@
 #![allow(clippy::unnecessary_wraps)] // All commands have one signature, also those that cannot fail.
 
 mod admin;
+mod backup;
 mod bitfield;
 mod bits;
 mod client;

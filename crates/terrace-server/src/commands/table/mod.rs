@@ -8,7 +8,7 @@ mod command;
 mod keys;
 
 use super::{
-    admin, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
+    admin, backup, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
     hash_scan, hash_write, info, introspect, keys as generic, multi, pubsub, scan, stats, string_read,
     string_write,
 };
@@ -31,7 +31,7 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 21] = [
+const FAMILIES: [&[Command]; 22] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
@@ -49,6 +49,7 @@ const FAMILIES: [&[Command]; 21] = [
     pubsub::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,
+    backup::COMMANDS,
     configure::COMMANDS,
     info::COMMANDS,
     introspect::COMMANDS,
