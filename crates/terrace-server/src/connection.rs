@@ -3,18 +3,18 @@
 //! A connection that is idle holds no buffers: requests are decoded in the loop's own buffer as long as they
 //! arrive whole, and output buffers go back to the loop when they are empty.
 
-use mio::net::TcpStream;
 use terrace_resp::Decoder;
 
 use crate::output::Output;
 use crate::session::Session;
+use crate::stream::Stream;
 
 /// A connection.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not the states of one thing.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The socket.
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// What its client has said about itself.
     pub(crate) session: Session,
     /// The request being decoded.
@@ -29,8 +29,10 @@ pub(crate) struct Connection {
     pub(crate) read_closed: bool,
     /// `input` may hold whole requests, left when their turn ended.
     pub(crate) backlog: bool,
-    /// A command of this connection runs on a thread of its own.
+    /// A command of this connection runs on a thread of its own, or waits.
     pub(crate) waiting: bool,
+    /// The number of the wait for a sync that it is in; 0 if none.
+    pub(crate) wait: u64,
     /// No more requests; to be closed once the replies are gone.
     pub(crate) closing: bool,
     /// To be closed at once.
@@ -43,7 +45,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A new connection.
-    pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
+    pub(crate) fn new(stream: Stream, session: Session) -> Self {
         Self {
             stream,
             session,
@@ -54,6 +56,7 @@ impl Connection {
             read_closed: false,
             backlog: false,
             waiting: false,
+            wait: 0,
             closing: false,
             dead: false,
             queued: false,

@@ -145,7 +145,7 @@ impl Context<'_> {
         self.settle();
         let outcome = transaction::run(&self.shared.databases, body)?;
         if let Some(seqno) = outcome.seqno {
-            self.group.committed(seqno);
+            self.group.committed(self.session.slot, seqno);
         }
         self.metrics.conflicts.add(outcome.conflicts);
         Ok(outcome.value)

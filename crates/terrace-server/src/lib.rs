@@ -26,6 +26,7 @@ mod context;
 mod cursor;
 mod databases;
 mod decimal;
+mod durability;
 mod event_loop;
 mod failure;
 mod glob;
@@ -34,6 +35,7 @@ mod held;
 mod histogram;
 mod metrics;
 mod output;
+mod parameters;
 mod pending;
 mod queue;
 mod registry;
@@ -41,11 +43,16 @@ mod server;
 mod session;
 mod settings;
 mod shared;
+mod stream;
 mod system;
 mod transaction;
 
 pub use config::ServerConfig;
+pub use parameters::{
+    Change, ConfigError, Configuration, Kind, Parameter, Section, all as parameters, reference,
+};
 pub use server::{Server, ShutdownHandle};
+pub use settings::LogLevelHook;
 pub use terrace_resp::Limits;
 
 /// The library example of the README, so that it keeps compiling. It stands here because this crate, unlike the

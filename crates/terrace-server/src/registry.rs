@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::stream::Address;
 
 /// Texts that a client gives itself.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +26,9 @@ pub(crate) struct ClientInfo {
     /// Its number, never used again.
     pub(crate) id: u64,
     /// Its address.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Address,
     /// The address it connected to.
-    pub(crate) local: SocketAddr,
+    pub(crate) local: Address,
     /// The loop that serves it.
     pub(crate) loop_index: usize,
     /// When it connected.
@@ -49,7 +50,7 @@ pub(crate) struct ClientInfo {
 
 impl ClientInfo {
     /// A client that has just connected.
-    pub(crate) fn new(id: u64, peer: SocketAddr, local: SocketAddr, loop_index: usize, now_ms: u64) -> Self {
+    pub(crate) fn new(id: u64, peer: Address, local: Address, loop_index: usize, now_ms: u64) -> Self {
         Self {
             id,
             peer,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use terrace_resp::Protocol;
 
+use crate::durability::Level;
 use crate::queue::{Queue, Watches};
 use crate::registry::ClientInfo;
 
@@ -20,6 +21,8 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     /// Whether it has given the password.
     pub(crate) authenticated: bool,
+    /// What its writes are to survive, if it has asked for more than the default.
+    pub(crate) durability: Option<Level>,
     /// The write group that holds its newest plain write; see `group`.
     pub(crate) group_epoch: u64,
     /// The requests since `MULTI`.
@@ -37,6 +40,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Resp2,
             authenticated: false,
+            durability: None,
             group_epoch: 0,
             queue: None,
             watches: Watches::default(),
@@ -48,6 +52,7 @@ impl Session {
         self.db = 0;
         self.protocol = Protocol::Resp2;
         self.authenticated = false;
+        self.durability = None;
         self.queue = None;
         self.watches.clear();
         self.info.set_name("");

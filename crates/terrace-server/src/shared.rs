@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use mio::Waker;
-use mio::net::TcpStream;
 use parking_lot::Mutex;
-use terrace::Durability;
 
 use crate::ServerConfig;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
+use crate::durability::Level;
 use crate::metrics::LoopMetrics;
 use crate::registry::Registry;
 use crate::settings::Settings;
+use crate::stream::{Address, Stream};
 
 /// Commands running on threads of their own at once.
 const MAX_JOBS: usize = 16;
@@ -23,9 +23,18 @@ const MAX_JOBS: usize = 16;
 /// A letter to a loop.
 pub(crate) enum Message {
     /// A connection to serve, already counted by the registry.
-    Connection(TcpStream, SocketAddr),
+    Connection(Stream, Address),
     /// The writes up to a barrier survive a power loss, or never will.
     Durable(u64, terrace::Result<()>),
+    /// What a connection waited for is durable, or never will be.
+    Synced {
+        /// The slot of its connection.
+        slot: usize,
+        /// The number of the wait.
+        wait: u64,
+        /// Whether it is.
+        answer: terrace::Result<()>,
+    },
     /// A long command has its reply.
     JobDone {
         /// The slot of its connection.
@@ -109,8 +118,7 @@ impl Shared {
     /// The shared state of a server about to start.
     pub(crate) fn new(config: ServerConfig, local_addr: SocketAddr, loops: Vec<Arc<LoopHandle>>) -> Self {
         let started_at_ms = config.clock.now_ms();
-        let settings =
-            Settings::new(config.requirepass.as_deref(), config.max_clients, config.idle_timeout.as_secs());
+        let settings = Settings::new(&config, local_addr.port());
         let random = terrace::Env::default().rng;
         let run_id = format!(
             "{:016x}{:016x}{:08x}",
@@ -138,9 +146,9 @@ impl Shared {
         self.config.clock.now_ms()
     }
 
-    /// Whether replies wait for a sync of the log.
-    pub(crate) fn holds_replies(&self) -> bool {
-        self.config.durability == Durability::Sync
+    /// What the store does for every write.
+    pub(crate) fn store_level(&self) -> Level {
+        Level::of(self.config.durability)
     }
 
     /// Begins the shutdown.

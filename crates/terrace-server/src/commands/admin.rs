@@ -5,10 +5,7 @@ use std::time::Duration;
 use terrace_resp::Args;
 
 use super::keys::container;
-use super::options::integer;
-use super::table::{
-    ADMIN, BLOCKING, Command, DANGEROUS, FAST, Handler, LOADING, NO_KEYS, NO_MULTI, NO_SCRIPT, WRITE,
-};
+use super::table::{ADMIN, Command, DANGEROUS, FAST, Handler, LOADING, NO_KEYS, NO_MULTI, NO_SCRIPT, WRITE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::databases::COUNT;
@@ -52,7 +49,6 @@ pub(crate) const COMMANDS: &[Command] = &[
         lastsave,
         "Returns when the server started.",
     ),
-    command("wait", 3, BLOCKING, "3.0.0", wait, "Returns 0 at once: there are no replicas."),
     Command {
         subcommands: DEBUG,
         ..command(
@@ -135,15 +131,6 @@ fn time(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 
 fn lastsave(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.reply.unsigned(cx.shared.started_at_ms / 1000);
-    Ok(Flow::Done)
-}
-
-fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    integer(&args[1])?;
-    if integer(&args[2]).map_err(|_| Failure::fixed("ERR timeout is not an integer or out of range"))? < 0 {
-        return Err(Failure::fixed("ERR timeout is negative"));
-    }
-    cx.reply.integer(0);
     Ok(Flow::Done)
 }
 

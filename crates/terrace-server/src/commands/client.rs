@@ -192,13 +192,13 @@ impl Filter {
     }
 
     fn accepts(&self, client: &ClientInfo, me: u64) -> bool {
-        let same = |wanted: &Option<Vec<u8>>, address: std::net::SocketAddr| {
+        let same = |wanted: &Option<Vec<u8>>, address: &crate::stream::Address| {
             wanted.as_ref().is_none_or(|w| *w == address.to_string().as_bytes())
         };
         !self.nobody
             && self.id.is_none_or(|id| id == client.id)
-            && same(&self.peer, client.peer)
-            && same(&self.local, client.local)
+            && same(&self.peer, &client.peer)
+            && same(&self.local, &client.local)
             && !(self.skip_me && client.id == me)
     }
 }

@@ -9,6 +9,7 @@ mod client;
 mod configure;
 mod connection;
 mod counters;
+mod durability;
 mod expiry;
 mod info;
 mod introspect;
@@ -38,6 +39,11 @@ pub(crate) enum Flow {
     Close,
     /// The reply comes from a thread of its own; the connection waits for it.
     Job(Job),
+    /// The reply comes when everything written so far is durable, or after this time (0: however long it takes).
+    Synced {
+        /// Milliseconds.
+        timeout_ms: u64,
+    },
 }
 
 /// A command that takes long and therefore runs beside the loops.

@@ -148,7 +148,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         let Some(transaction) = run_all(cx, &queue.requests, &watches) else { return Ok(Flow::Close) };
         match transaction.commit()? {
             Attempt::Written(seqno) => {
-                cx.group.committed(seqno);
+                cx.group.committed(cx.session.slot, seqno);
                 return Ok(Flow::Done);
             }
             Attempt::Unchanged => return Ok(Flow::Done),
@@ -176,8 +176,12 @@ fn run_all<'a>(cx: &mut Context<'a>, requests: &[Queued], watches: &Watches) -> 
     cx.reply.array(requests.len());
     for request in requests {
         let flow = execute(cx, request.command, request.args.args());
-        debug_assert!(!matches!(flow, Flow::Job(_)), "{} cannot be queued", request.command.name);
-        if cx.reply.position() - start > cx.shared.config.output_hard_bytes {
+        debug_assert!(
+            !matches!(flow, Flow::Job(_) | Flow::Synced { .. }),
+            "{} cannot be queued",
+            request.command.name
+        );
+        if cx.reply.position() - start > cx.shared.settings.max_output_bytes() {
             cx.many = None;
             return None;
         }

@@ -99,7 +99,7 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             let value = entry.as_ref().filter(|e| e.tag == TAG_STRING).map(|e| &*e.value);
             cx.reply.bulk_or_null(value);
         }
-        if cx.reply.position() > cx.shared.config.output_hard_bytes {
+        if cx.reply.position() > cx.shared.settings.max_output_bytes() {
             return Ok(Flow::Close);
         }
     }

@@ -6,8 +6,8 @@
 use terrace_resp::Args;
 
 use super::{
-    Handled, admin, client, configure, connection, counters, expiry, info, introspect, keys, multi, scan,
-    stats, string_read, string_write,
+    Handled, admin, client, configure, connection, counters, durability, expiry, info, introspect, keys,
+    multi, scan, stats, string_read, string_write,
 };
 use crate::context::Context;
 
@@ -100,10 +100,11 @@ impl Command {
     }
 }
 
-const FAMILIES: [&[Command]; 14] = [
+const FAMILIES: [&[Command]; 15] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
+    durability::COMMANDS,
     keys::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,

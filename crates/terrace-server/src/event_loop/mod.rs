@@ -9,26 +9,27 @@
 mod accept;
 mod finish;
 mod serve;
+mod waits;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::held::Barriers;
 use crate::shared::{LoopHandle, Message, Shared};
+use crate::stream::Listener;
+use waits::Waits;
 
-/// The token of the waker; connections come after it.
+/// The token of the waker; listeners and then connections come after it.
 pub(crate) const WAKER: Token = Token(0);
-const LISTENER: Token = Token(1);
-const FIRST_CONNECTION: usize = 2;
+const FIRST_LISTENER: usize = 1;
+const FIRST_CONNECTION: usize = 8;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
@@ -56,7 +57,7 @@ pub(crate) struct EventLoop {
     shared: Arc<Shared>,
     handle: Arc<LoopHandle>,
     poll: Poll,
-    listener: Option<TcpListener>,
+    listeners: Vec<Listener>,
     accept_again: bool,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
@@ -65,6 +66,7 @@ pub(crate) struct EventLoop {
     dirty: Vec<usize>,
     group: Group,
     barriers: Barriers,
+    waits: Waits,
     scratch: Vec<u8>,
     gets: Vec<PendingGet>,
     spare_buffers: Vec<Vec<u8>>,
@@ -75,24 +77,22 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    /// The loop number `index`, with its poll and, for one of them, the listener.
+    /// The loop number `index`, with its poll and, for one of them, the listeners.
     pub(crate) fn new(
         index: usize,
         shared: Arc<Shared>,
         poll: Poll,
-        mut listener: Option<TcpListener>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
-        if let Some(listener) = &mut listener {
-            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
-        }
-        Ok(Self {
+        assert!(listeners.len() <= FIRST_CONNECTION - FIRST_LISTENER, "each listener has a token");
+        let mut new = Self {
             index,
             handle: Arc::clone(&shared.loops[index]),
             group: Group::new(shared.config.db.clone()),
             now_ms: shared.now_ms(),
             shared,
             poll,
-            listener,
+            listeners,
             accept_again: false,
             connections: Vec::new(),
             free: Vec::new(),
@@ -100,12 +100,15 @@ impl EventLoop {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             barriers: Barriers::default(),
+            waits: Waits::default(),
             scratch: vec![0; SCRATCH_BYTES],
             gets: Vec::new(),
             spare_buffers: Vec::new(),
             swept_at_ms: 0,
             deadline_ns: None,
-        })
+        };
+        new.listen()?;
+        Ok(new)
     }
 
     /// Turns until the server stops.
@@ -123,6 +126,7 @@ impl EventLoop {
             for message in self.handle.take_messages() {
                 self.take_message(message);
             }
+            self.end_waits();
             self.close_idle();
             for _ in 0..self.ready.len() {
                 if let Some(slot) = self.ready.pop_front() {
@@ -136,28 +140,29 @@ impl EventLoop {
         }
     }
 
+    /// How long the next turn may wait for events.
     fn timeout(&self) -> Option<Duration> {
         if !self.ready.is_empty() {
-            Some(Duration::ZERO)
-        } else if self.deadline_ns.is_some() {
-            Some(SHUTDOWN_POLL)
-        } else if self.accept_again {
-            Some(ACCEPT_PAUSE)
-        } else if self.shared.settings.idle_timeout_s() > 0 {
-            Some(SWEEP)
-        } else {
-            None
+            return Some(Duration::ZERO);
         }
+        let sweeps = self.shared.settings.idle_timeout_s() > 0;
+        let pauses = [
+            self.deadline_ns.map(|_| SHUTDOWN_POLL),
+            self.accept_again.then_some(ACCEPT_PAUSE),
+            sweeps.then_some(SWEEP),
+            self.waits.timeout(self.shared.config.clock.monotonic_ns()),
+        ];
+        pauses.into_iter().flatten().min()
     }
 
     fn take_events(&mut self, events: &Events) {
         if self.accept_again {
-            self.accept();
+            self.accept_all();
         }
         for event in events {
             match event.token() {
                 WAKER => {}
-                LISTENER => self.accept(),
+                Token(token) if token < FIRST_CONNECTION => self.accept(token - FIRST_LISTENER),
                 Token(token) => {
                     let slot = token - FIRST_CONNECTION;
                     let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
@@ -181,6 +186,7 @@ impl EventLoop {
                 self.barriers.answer(barrier, answer);
                 self.pass_barriers();
             }
+            Message::Synced { slot, wait, answer } => self.end_wait(slot, wait, answer.map(|()| 1)),
             Message::JobDone { slot, client, reply } => {
                 if let Some(connection) = self.client_in(slot, client) {
                     connection.output.bytes.extend_from_slice(&reply);
@@ -255,9 +261,9 @@ impl EventLoop {
     /// Goes on with the shutdown; `true` when nothing is left to wait for.
     fn stop(&mut self) -> bool {
         let now_ns = self.shared.config.clock.monotonic_ns();
-        let grace_ns = self.shared.config.shutdown_grace.as_nanos() as u64;
+        let grace_ns = self.shared.settings.shutdown_timeout_s().saturating_mul(1_000_000_000);
         let deadline_ns = *self.deadline_ns.get_or_insert(now_ns.saturating_add(grace_ns));
-        self.listener = None;
+        self.listeners.clear();
         self.accept_again = false;
         for slot in 0..self.connections.len() {
             let Some(connection) = &self.connections[slot] else { continue };
@@ -268,9 +274,4 @@ impl EventLoop {
         }
         self.open == 0
     }
-}
-
-/// Where a connection comes from, for the log.
-fn shown(peer: SocketAddr) -> tracing::field::DisplayValue<SocketAddr> {
-    tracing::field::display(peer)
 }

@@ -73,7 +73,7 @@ impl EventLoop {
                     self.run_input(connection);
                 }
                 let waiting_bytes = connection.input.len();
-                if waiting_bytes > self.shared.config.query_buffer_bytes {
+                if waiting_bytes > self.shared.settings.max_query_bytes() {
                     tracing::warn!(client = connection.session.info.id, waiting_bytes, "too much input");
                     connection.dead = true;
                 }
@@ -153,7 +153,7 @@ impl EventLoop {
 
     fn limits(&self, session: &Session) -> Limits {
         if session.authenticated || !self.shared.settings.has_password() {
-            self.shared.config.limits
+            Limits { bulk_bytes: self.shared.settings.max_argument_bytes(), ..self.shared.config.limits }
         } else {
             Limits::UNAUTHENTICATED
         }
@@ -252,6 +252,7 @@ impl EventLoop {
             Flow::Done => {}
             Flow::Close => connection.closing = true,
             Flow::Job(job) => self.start_job(connection, job),
+            Flow::Synced { timeout_ms } => self.wait_for_sync(connection, timeout_ms),
         }
     }
 
