@@ -3,42 +3,36 @@
 use terrace_resp::Args;
 
 use super::options::integer;
-use super::table::{BLOCKING, Command, FAST, Handler, LOADING, NO_KEYS, NO_SCRIPT};
+use super::table::{BLOCKING, CONNECTION, Command, FAST, LOADING, NO_SCRIPT, STALE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::durability::Level;
 use crate::failure::Failure;
 
-const fn command(
-    name: &'static str,
-    arity: i64,
-    flags: u16,
-    since: &'static str,
-    run: Handler,
-    summary: &'static str,
-) -> Command {
-    Command { name, arity, flags, keys: NO_KEYS, group: "generic", since, summary, run, subcommands: &[] }
-}
-
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command(
+    Command::new(
         "durability",
         -1,
-        FAST | LOADING | NO_SCRIPT,
+        "connection",
         "terrace 0.1.0",
         durability,
         "Returns or sets what the writes of this connection survive once they are acknowledged.",
-    ),
-    command("wait", 3, BLOCKING, "3.0.0", wait, "Returns 0 at once: there are no replicas."),
-    command(
+    )
+    .flags(FAST | LOADING | STALE | NO_SCRIPT),
+    Command::new("wait", 3, "generic", "3.0.0", wait, "Returns 0 at once: there are no replicas.")
+        .flags(NO_SCRIPT | BLOCKING)
+        .categories(CONNECTION),
+    Command::new(
         "waitaof",
         4,
-        BLOCKING | NO_SCRIPT,
+        "generic",
         "7.2.0",
         waitaof,
         "Waits until all earlier writes of this connection survive a power loss.",
-    ),
+    )
+    .flags(NO_SCRIPT | BLOCKING)
+    .categories(CONNECTION),
 ];
 
 fn durability(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
