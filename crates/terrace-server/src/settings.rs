@@ -130,6 +130,7 @@ impl Settings {
     }
 
     /// Whether `INFO latencystats` shows anything.
+    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn tracks_latency(&self) -> bool {
         self.latency_tracking.load(Ordering::Relaxed)
     }
@@ -175,16 +176,19 @@ impl Settings {
     }
 
     /// Microseconds from which a command is slow; negative means that none is.
+    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn slow_us(&self) -> i64 {
         self.slow_us.load(Ordering::Relaxed)
     }
 
     /// Slow commands to keep.
+    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn slow_entries(&self) -> usize {
         self.slow_entries.load(Ordering::Relaxed)
     }
 
     /// Milliseconds from which an event is noted; 0 means that none is.
+    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn latency_threshold_ms(&self) -> u64 {
         self.latency_threshold_ms.load(Ordering::Relaxed)
     }
