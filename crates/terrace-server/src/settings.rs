@@ -75,7 +75,7 @@ impl Settings {
     }
 
     /// Changes parameters, all together; the values have been checked.
-    pub(crate) fn change(&self, values: Vec<(&'static Parameter, String)>) {
+    pub(crate) fn change(&self, values: &[(&'static Parameter, String)]) {
         let mut configuration = self.configuration.lock();
         let level = configuration.get("loglevel").to_string();
         for (parameter, text) in values {

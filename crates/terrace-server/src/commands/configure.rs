@@ -95,7 +95,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let text = check(cx.shared, parameter, &text).map_err(|reason| refusal(&name, &reason))?;
         changes.push((parameter, text));
     }
-    cx.shared.settings.change(changes);
+    cx.shared.settings.change(&changes);
     // The loops may be sleeping without a time-out.
     cx.shared.loops.iter().for_each(|handle| handle.wake());
     cx.reply.ok();

@@ -114,23 +114,23 @@ impl Configuration {
             return Err(ConfigError(format!("unknown parameter {name}{}", meant.unwrap_or_default())));
         };
         let text = parameter.kind.check(text).map_err(ConfigError)?;
-        self.store(parameter, text);
+        self.store(parameter, &text);
         Ok(())
     }
 
     /// Stores a checked value and what follows from it for the parameters that mean the same.
-    pub(crate) fn store(&mut self, parameter: &Parameter, text: String) {
-        match (parameter.name, text.as_str()) {
+    pub(crate) fn store(&mut self, parameter: &Parameter, text: &str) {
+        match (parameter.name, text) {
             ("appendonly", "no") => self.put("durability", "memory", true),
             ("appendonly", _) if self.get("durability") == "memory" => {
-                self.put("durability", "process", true)
+                self.put("durability", "process", true);
             }
             ("appendfsync", "always") => self.put("durability", "sync", true),
             ("appendfsync", "everysec") => self.put("durability", "interval", true),
             ("appendfsync", _) => self.put("durability", "process", true),
             _ => {}
         }
-        self.put(parameter.name, &text, true);
+        self.put(parameter.name, text, true);
         let (fsync, only) = match self.get("durability") {
             "sync" => ("always", "yes"),
             "interval" => ("everysec", "yes"),

@@ -62,7 +62,6 @@ pub(super) fn rewrite(path: &Path, values: &[(&Parameter, &str, bool)]) -> Resul
             (name.to_string(), same.as_deref() == Some(*text))
         });
         match written {
-            Some((_, true)) => {}
             Some((name, false)) => {
                 if let Some(Item::Value(old)) = document.get_mut(&name) {
                     let decor = old.decor().clone();
@@ -73,7 +72,7 @@ pub(super) fn rewrite(path: &Path, values: &[(&Parameter, &str, bool)]) -> Resul
             None if *given && *text != parameter.default => {
                 document.insert(parameter.name, Item::Value(value_of(parameter, text)));
             }
-            None => {}
+            Some(_) | None => {}
         }
     }
     replace(path, document.to_string().as_bytes())

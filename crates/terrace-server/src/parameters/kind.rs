@@ -131,7 +131,7 @@ impl Kind {
     }
 }
 
-fn in_range<T: PartialOrd + std::fmt::Display>(number: T, min: T, max: T) -> Result<String, String> {
+fn in_range<T: PartialOrd + Copy + std::fmt::Display>(number: T, min: T, max: T) -> Result<String, String> {
     if number < min || number > max {
         return Err(format!("argument must be between {min} and {max} inclusive"));
     }
