@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) clock: StoreClock,
     pub(super) hash_seed: u64,
+    /// Drawn at this opening; see `TableOptions::origin`.
+    pub(super) origin: u64,
     /// The size at which a memtable is sealed: the option, or more if an empty memtable comes near it.
     pub(super) write_buffer_bytes: u64,
     pub(super) shards: Shards<Shard, SuperVersion>,
