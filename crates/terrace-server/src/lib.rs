@@ -19,6 +19,7 @@
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod commands;
 mod config;
 mod connection;
@@ -47,6 +48,7 @@ mod stream;
 mod system;
 mod transaction;
 
+pub use admin::AdminServer;
 pub use config::ServerConfig;
 pub use parameters::{
     Change, ConfigError, Configuration, Kind, Parameter, Section, all as parameters, reference,

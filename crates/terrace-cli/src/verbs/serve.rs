@@ -9,6 +9,7 @@ mod log;
 mod systemd;
 
 use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -21,7 +22,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 use terrace::{Db, Durability, Options};
-use terrace_server::{Configuration, Server, ServerConfig};
+use terrace_server::{AdminServer, Configuration, Server, ServerConfig};
 
 use crate::exit::{self, Code, Failure};
 use crate::{memory, units};
@@ -59,9 +60,14 @@ impl Serve {
         say(&format!("Durability: {}", in_words(durability)));
         say(&format!("Memory budget: {}", units::bytes(memory_bytes)));
 
-        let db = open(&configuration, memory_bytes, durability)?;
+        let admin = start_admin(&configuration)?;
+        let db = open(&configuration, memory_bytes, durability, admin.as_ref())?;
+        let (bind, port) = address(&configuration, "bind", "port");
         let server =
-            Server::bind(config(db.clone())).map_err(|error| cannot_listen(&configuration, &error))?;
+            Server::bind(config(db.clone())).map_err(|error| cannot_listen(bind, port, "port", &error))?;
+        if let Some(admin) = &admin {
+            admin.attach(&server);
+        }
         let stop = server.shutdown_handle();
         let signals = StopSignals::listen(move || {
             systemd::notify("STOPPING=1");
@@ -94,11 +100,38 @@ fn budget(configuration: &Configuration) -> Result<u64> {
     }
 }
 
+/// An address and a port of the configuration.
+fn address(configuration: &Configuration, bind: &str, port: &str) -> (IpAddr, u16) {
+    let bind = configuration.get(bind).parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    (bind, configuration.number(port) as u16)
+}
+
+/// Opens the admin port, if one is wanted: before the store, so that probes hear how far that is.
+fn start_admin(configuration: &Configuration) -> Result<Option<AdminServer>> {
+    if configuration.get("admin-port").is_empty() {
+        return Ok(None);
+    }
+    let (bind, port) = address(configuration, "admin-bind", "admin-port");
+    let admin = AdminServer::bind(SocketAddr::new(bind, port))
+        .map_err(|error| cannot_listen(bind, port, "admin-port", &error))?;
+    say(&format!("Admin on http://{}/", admin.local_addr()));
+    Ok(Some(admin))
+}
+
 /// Opens the store.
-fn open(configuration: &Configuration, memory_bytes: u64, durability: Durability) -> Result<Db> {
+fn open(
+    configuration: &Configuration,
+    memory_bytes: u64,
+    durability: Durability,
+    admin: Option<&AdminServer>,
+) -> Result<Db> {
     let started = Instant::now();
-    let tell = |done: terrace::RecoveryProgress| {
+    let observe = admin.map(AdminServer::recovery_observer);
+    let tell = move |done: terrace::RecoveryProgress| {
         tracing::info!(writes = done.entries, bytes = done.bytes, "recovering the log");
+        if let Some(observe) = &observe {
+            observe(done);
+        }
     };
     let shards = configuration.number("shards") as usize;
     let options = Options::new().shards(shards).memory_budget(memory_bytes).on_recovery(tell);
@@ -110,18 +143,6 @@ fn open(configuration: &Configuration, memory_bytes: u64, durability: Durability
         "store opened"
     );
     Ok(db)
-}
-
-/// Why there is no server, and the way out.
-fn cannot_listen(configuration: &Configuration, error: &io::Error) -> anyhow::Error {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => "; is another server running there? --port takes another port",
-        io::ErrorKind::AddrNotAvailable => "; --bind takes an address of this machine",
-        io::ErrorKind::PermissionDenied => "; --port takes another port, 1024 or more",
-        _ => "",
-    };
-    let (address, port) = (configuration.get("bind"), configuration.get("port"));
-    Failure::error(Code::Server, format!("cannot listen on {address}:{port}: {error}{advice}"))
 }
 
 /// What an acknowledged write survives.
@@ -153,6 +174,18 @@ impl DurabilityLevel {
 fn durability(configuration: &Configuration) -> Durability {
     let level = DurabilityLevel::from_str(configuration.get("durability"), true);
     level.unwrap_or(DurabilityLevel::Sync).with_interval_ms(configuration.number("interval-ms"))
+}
+
+/// Why there is no server, and the way out.
+fn cannot_listen(bind: IpAddr, port: u16, flag: &str, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => format!("; is another server running there? --{flag} takes another port"),
+        io::ErrorKind::AddrNotAvailable => "; it has to be an address of this machine".into(),
+        io::ErrorKind::PermissionDenied => format!("; --{flag} takes another port, 1024 or more"),
+        _ => String::new(),
+    };
+    let address = SocketAddr::new(bind, port);
+    Failure::error(Code::Server, format!("cannot listen on {address}: {error}{advice}"))
 }
 
 /// Prints a start-up line. Nobody may be listening, and that is no reason to stop.

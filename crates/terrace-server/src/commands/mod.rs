@@ -11,16 +11,16 @@ mod connection;
 mod counters;
 mod durability;
 mod expiry;
-mod info;
+pub(crate) mod info;
 mod introspect;
 mod keys;
 mod multi;
 mod options;
 mod scan;
-mod stats;
+pub(crate) mod stats;
 mod string_read;
 mod string_write;
-mod table;
+pub(crate) mod table;
 
 use terrace_resp::{Args, Encoder};
 

@@ -3,7 +3,7 @@
 use super::Change::{Anytime, AtStart, NextStart};
 use super::Section::{Clients, Network, Observation, Security, Store};
 use super::kind::{
-    ADDRESS, ANY_BYTES, COUNT, EVENTS, Kind, OUTPUT_LIMITS, PERCENTILES, PORT, SHARDS, integer,
+    ADDRESS, ANY_BYTES, COUNT, EVENTS, Kind, OPTIONAL_PORT, OUTPUT_LIMITS, PERCENTILES, PORT, SHARDS, integer,
 };
 use super::special::DEFAULT_OUTPUT_LIMITS;
 use super::{Change, Parameter, Section};
@@ -61,6 +61,15 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         (Network, Anytime),
         "Seconds of silence after which the system asks whether a new connection's peer is still there; 0 never asks.",
     ),
+    row(
+        "admin-port",
+        OPTIONAL_PORT,
+        "",
+        (Network, AtStart),
+        "A port for probes and metrics over HTTP (/livez, /readyz, /metrics, and a page at /); 0 picks a free one and \
+         prints it, empty means none.",
+    ),
+    row("admin-bind", ADDRESS, "127.0.0.1", (Network, AtStart), "The address of the admin port, which knows no password."),
     row("threads", integer(0, 64), "0", (Network, AtStart), "Event loops; 0 means one per core.")
         .or("io-threads"),
     row(

@@ -57,6 +57,9 @@ pub(super) const ANY_BYTES: Kind = Kind::Bytes { min: 0, max: i64::MAX as u64 };
 pub(super) const COUNT: Kind = Kind::Integer { min: 0, max: i32::MAX as i64 };
 /// A port.
 pub(super) const PORT: Kind = Kind::Integer { min: 0, max: 65_535 };
+/// A port, or nothing.
+pub(super) const OPTIONAL_PORT: Kind =
+    Kind::Special { form: "integer, 0 to 65535, or empty", check: special::optional_port };
 /// The words of `save`: pairs of seconds and changes.
 pub(super) const SAVE: Kind = Kind::Special { form: "pairs of seconds and changes", check: special::save };
 /// The limits of replies that clients have not taken.

@@ -1,6 +1,6 @@
 //! Parameters with a form of their own: lists and combinations, as Redis writes them.
 
-use super::kind::bytes;
+use super::kind::{PORT, bytes};
 
 /// The classes of clients that `client-output-buffer-limit` knows, in the order it shows them.
 const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
@@ -116,6 +116,10 @@ pub(super) fn on_signal(text: &str) -> Result<String, String> {
 pub(super) fn power_of_two(text: &str) -> Result<String, String> {
     let shards: Option<usize> = text.parse().ok().filter(|n: &usize| n.is_power_of_two() && *n <= 256);
     shards.map(|n| n.to_string()).ok_or_else(|| "argument must be a power of two from 1 to 256".into())
+}
+
+pub(super) fn optional_port(text: &str) -> Result<String, String> {
+    if text.is_empty() { Ok(String::new()) } else { PORT.check(text) }
 }
 
 pub(super) fn address(text: &str) -> Result<String, String> {
