@@ -32,6 +32,7 @@ mod event_loop;
 mod failure;
 mod glob;
 mod group;
+mod hash;
 mod held;
 mod histogram;
 mod metrics;
@@ -45,6 +46,7 @@ mod session;
 mod settings;
 mod shared;
 mod stream;
+mod sweep;
 mod system;
 mod transaction;
 

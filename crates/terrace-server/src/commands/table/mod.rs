@@ -8,8 +8,8 @@ mod command;
 mod keys;
 
 use super::{
-    admin, client, configure, connection, counters, durability, expiry, info, introspect, keys as generic,
-    multi, scan, stats, string_read, string_write,
+    admin, bitfield, bits, client, configure, connection, counters, durability, expiry, hash_expiry, hash_read,
+    hash_scan, hash_write, info, introspect, keys as generic, multi, scan, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -35,6 +35,12 @@ const FAMILIES: &[&[Command]] = &[
     string_write::COMMANDS,
     counters::COMMANDS,
     durability::COMMANDS,
+    bits::COMMANDS,
+    bitfield::COMMANDS,
+    hash_read::COMMANDS,
+    hash_write::COMMANDS,
+    hash_expiry::COMMANDS,
+    hash_scan::COMMANDS,
     generic::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,
