@@ -31,8 +31,10 @@ pub(crate) struct Connection {
     pub(crate) backlog: bool,
     /// A command of this connection runs on a thread of its own, or waits.
     pub(crate) waiting: bool,
-    /// The number of the wait for a sync that it is in; 0 if none.
+    /// The number of the wait that it is in; 0 if none.
     pub(crate) wait: u64,
+    /// The reply at the end of that wait, when it is known already.
+    pub(crate) delayed: Vec<u8>,
     /// No more requests; to be closed once the replies are gone.
     pub(crate) closing: bool,
     /// To be closed at once.
@@ -57,6 +59,7 @@ impl Connection {
             backlog: false,
             waiting: false,
             wait: 0,
+            delayed: Vec::new(),
             closing: false,
             dead: false,
             queued: false,

@@ -31,6 +31,10 @@ pub(crate) struct Context<'a> {
     pub(crate) metrics: &'a LoopMetrics,
     /// The time of this wake-up.
     pub(crate) now_ms: u64,
+    /// When the command began, by the monotonic clock; moves on to its end.
+    pub(crate) started_ns: u64,
+    /// Whether commands are neither counted nor shown: `EXEC` runs them again.
+    pub(crate) quiet: bool,
     /// The transaction between `MULTI` and `EXEC` that this command is part of.
     pub(crate) many: Option<Transaction<'a>>,
 }

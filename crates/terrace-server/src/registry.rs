@@ -87,6 +87,11 @@ impl ClientInfo {
         self.names.lock().lib_version = version.into();
     }
 
+    /// Bytes of requests and replies waiting.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.input_bytes.load(Ordering::Relaxed) + self.output_bytes.load(Ordering::Relaxed)
+    }
+
     /// The line of `CLIENT LIST`.
     pub(crate) fn describe(&self, now_ms: u64, command: &str) -> String {
         let names = self.names.lock().clone();

@@ -105,8 +105,13 @@ impl Server {
         }
         let sweep = Sweep::new(Arc::clone(&self.shared));
         let sweep = std::thread::Builder::new().name("terrace-sweep".into()).spawn(move || sweep.run())?;
+        let watching = Arc::clone(&self.shared);
+        let watch = std::thread::Builder::new().name("terrace-watch".into());
+        let watch = watch.spawn(move || watching.watch.run(&watching))?;
         let mut ended = first.map_or(Ok(()), EventLoop::run);
         self.shared.stop();
+        self.shared.watch.stop();
+        ended = ended.and(watch.join().map_err(|_| io::Error::other("the watch panicked")));
         for thread in threads {
             let other = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
             ended = ended.and(other);

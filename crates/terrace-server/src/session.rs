@@ -19,6 +19,8 @@ pub(crate) struct Session {
     pub(crate) db: u8,
     /// The protocol version of its replies.
     pub(crate) protocol: Protocol,
+    /// Milliseconds to wait with the reply of the command that runs, because its password was wrong.
+    pub(crate) penalty_ms: u64,
     /// Whether it has given the password.
     pub(crate) authenticated: bool,
     /// What its writes are to survive, if it has asked for more than the default.
@@ -39,6 +41,7 @@ impl Session {
             slot,
             db: 0,
             protocol: Protocol::Resp2,
+            penalty_ms: 0,
             authenticated: false,
             durability: None,
             group_epoch: 0,

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 
 use crate::ServerConfig;
 use crate::durability::Level;
-use crate::parameters::{Configuration, Parameter, parse_output_limits};
+use crate::parameters::{Configuration, OutputLimit, Parameter, parse_output_limits};
 
 /// Called with the new value of `loglevel`.
 pub type LogLevelHook = Arc<dyn Fn(&str) + Send + Sync>;
@@ -29,6 +29,7 @@ pub(crate) struct Settings {
     max_argument_bytes: AtomicUsize,
     max_query_bytes: AtomicUsize,
     max_output_bytes: AtomicUsize,
+    max_watcher_bytes: AtomicUsize,
     idle_timeout_s: AtomicU64,
     keepalive_s: AtomicU64,
     shutdown_timeout_s: AtomicU64,
@@ -53,6 +54,7 @@ impl Settings {
             max_argument_bytes: AtomicUsize::default(),
             max_query_bytes: AtomicUsize::default(),
             max_output_bytes: AtomicUsize::default(),
+            max_watcher_bytes: AtomicUsize::default(),
             idle_timeout_s: AtomicU64::default(),
             keepalive_s: AtomicU64::default(),
             shutdown_timeout_s: AtomicU64::default(),
@@ -100,9 +102,11 @@ impl Settings {
         self.max_clients.store(size("maxclients"), Ordering::Relaxed);
         self.max_argument_bytes.store(size("proto-max-bulk-len"), Ordering::Relaxed);
         self.max_query_bytes.store(size("client-query-buffer-limit"), Ordering::Relaxed);
-        let normal = parse_output_limits(now.get("client-output-buffer-limit")).unwrap_or_default()[0];
-        let hard = usize::try_from(normal.hard_bytes).ok().filter(|bytes| *bytes > 0);
-        self.max_output_bytes.store(hard.unwrap_or(self.output_hard_bytes), Ordering::Relaxed);
+        let limits = parse_output_limits(now.get("client-output-buffer-limit")).unwrap_or_default();
+        let hard = |limit: OutputLimit| usize::try_from(limit.hard_bytes).ok().filter(|bytes| *bytes > 0);
+        let max_output_bytes = hard(limits[0]).unwrap_or(self.output_hard_bytes);
+        self.max_output_bytes.store(max_output_bytes, Ordering::Relaxed);
+        self.max_watcher_bytes.store(hard(limits[2]).unwrap_or(max_output_bytes), Ordering::Relaxed);
         self.idle_timeout_s.store(now.number("timeout"), Ordering::Relaxed);
         self.keepalive_s.store(now.number("tcp-keepalive"), Ordering::Relaxed);
         self.shutdown_timeout_s.store(now.number("shutdown-timeout"), Ordering::Relaxed);
@@ -130,7 +134,6 @@ impl Settings {
     }
 
     /// Whether `INFO latencystats` shows anything.
-    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn tracks_latency(&self) -> bool {
         self.latency_tracking.load(Ordering::Relaxed)
     }
@@ -160,6 +163,11 @@ impl Settings {
         self.max_output_bytes.load(Ordering::Relaxed)
     }
 
+    /// The same for a client that is sent what others do, the limit of subscribers.
+    pub(crate) fn max_watcher_bytes(&self) -> usize {
+        self.max_watcher_bytes.load(Ordering::Relaxed)
+    }
+
     /// Seconds after which an idle connection is closed; 0 means never.
     pub(crate) fn idle_timeout_s(&self) -> u64 {
         self.idle_timeout_s.load(Ordering::Relaxed)
@@ -176,19 +184,16 @@ impl Settings {
     }
 
     /// Microseconds from which a command is slow; negative means that none is.
-    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn slow_us(&self) -> i64 {
         self.slow_us.load(Ordering::Relaxed)
     }
 
     /// Slow commands to keep.
-    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn slow_entries(&self) -> usize {
         self.slow_entries.load(Ordering::Relaxed)
     }
 
     /// Milliseconds from which an event is noted; 0 means that none is.
-    #[allow(dead_code)] // INFO, SLOWLOG and LATENCY are about to.
     pub(crate) fn latency_threshold_ms(&self) -> u64 {
         self.latency_threshold_ms.load(Ordering::Relaxed)
     }

@@ -9,13 +9,18 @@ use mio::Waker;
 use parking_lot::Mutex;
 
 use crate::ServerConfig;
+use crate::commands::Ran;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
 use crate::durability::Level;
 use crate::metrics::LoopMetrics;
+use crate::observe::Observation;
+use crate::penalty::Penalties;
 use crate::registry::Registry;
+use crate::saves::Saves;
 use crate::settings::Settings;
 use crate::stream::{Address, Stream};
+use crate::watch::Watch;
 
 /// Commands running on threads of their own at once.
 const MAX_JOBS: usize = 16;
@@ -43,6 +48,19 @@ pub(crate) enum Message {
         client: u64,
         /// The encoded reply.
         reply: Vec<u8>,
+        /// What has run.
+        ran: Ran,
+        /// Its arguments, as the slow log keeps them.
+        args: Vec<Vec<u8>>,
+    },
+    /// A command to show to a client that watches.
+    Show {
+        /// The slot of its connection.
+        slot: usize,
+        /// The client, in case the slot has another one by now.
+        client: u64,
+        /// What is shown.
+        line: Arc<[u8]>,
     },
     /// Disconnect a client.
     Kill(u64),
@@ -104,6 +122,14 @@ pub(crate) struct Shared {
     pub(crate) clients: Registry,
     /// The loops.
     pub(crate) loops: Vec<Arc<LoopHandle>>,
+    /// What is noted of commands that run.
+    pub(crate) observation: Observation,
+    /// Who gave wrong passwords lately.
+    pub(crate) penalties: Penalties,
+    /// How saving goes.
+    pub(crate) saves: Saves,
+    /// Looks at the whole once a second.
+    pub(crate) watch: Watch,
     /// Positions of running `SCAN`s.
     pub(crate) cursors: Mutex<CursorTable>,
     /// When the server started.
@@ -132,6 +158,10 @@ impl Shared {
             settings,
             clients: Registry::default(),
             loops,
+            observation: Observation::default(),
+            penalties: Penalties::default(),
+            saves: Saves::default(),
+            watch: Watch::default(),
             cursors: Mutex::new(CursorTable::new(random.next_u64())),
             started_at_ms,
             run_id,
@@ -149,6 +179,11 @@ impl Shared {
     /// What the store does for every write.
     pub(crate) fn store_level(&self) -> Level {
         Level::of(self.config.durability)
+    }
+
+    /// Whether reads may be looked up together: nobody wants to see each of them.
+    pub(crate) fn groups_reads(&self) -> bool {
+        !self.observation.monitors.any() && !(0..1000).contains(&self.settings.slow_us())
     }
 
     /// Begins the shutdown.

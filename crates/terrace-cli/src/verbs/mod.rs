@@ -8,6 +8,7 @@ mod export;
 mod flush;
 mod get;
 mod import;
+mod ping;
 mod put;
 mod scan;
 mod serve;
@@ -22,6 +23,8 @@ use crate::exit::Code;
 pub(crate) enum Verb {
     /// Run a server that speaks the Redis protocol.
     Serve(serve::Serve),
+    /// Ask whether a server is there.
+    Ping(ping::Ping),
     /// Print the value of a key.
     Get(get::Get),
     /// Set a key to a value.
@@ -51,6 +54,7 @@ impl Verb {
     pub(crate) fn run(self) -> Result<Code> {
         match self {
             Self::Serve(verb) => verb.run(),
+            Self::Ping(verb) => verb.run(),
             Self::Get(verb) => verb.run(),
             Self::Put(verb) => verb.run(),
             Self::Del(verb) => verb.run(),

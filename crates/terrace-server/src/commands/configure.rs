@@ -128,8 +128,12 @@ fn check(shared: &Shared, parameter: &Parameter, text: &str) -> Result<String, S
 }
 
 fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
-    for handle in &cx.shared.loops {
-        handle.send(Message::ResetMetrics);
+    // This loop forgets at once, so that a client who asks next sees what came after; the others when they look up.
+    cx.metrics.reset();
+    for (index, handle) in cx.shared.loops.iter().enumerate() {
+        if index != cx.session.info.loop_index {
+            handle.send(Message::ResetMetrics);
+        }
     }
     cx.reply.ok();
     Ok(Flow::Done)

@@ -11,6 +11,8 @@ mod client;
 mod configure;
 mod connection;
 mod counters;
+mod databases;
+mod debug;
 mod durability;
 mod expiry;
 mod hash_expiry;
@@ -20,9 +22,14 @@ mod hash_write;
 pub(crate) mod info;
 mod introspect;
 mod keys;
+mod memory;
 mod multi;
 mod options;
+mod persist;
+mod record;
 mod scan;
+mod scripts;
+mod slowlog;
 pub(crate) mod stats;
 mod string_read;
 mod string_write;
@@ -34,6 +41,7 @@ use crate::context::Context;
 use crate::failure::{Failure, NO_AUTH};
 use crate::shared::Shared;
 
+pub(crate) use record::Ran;
 pub(crate) use string_read::{get_run, is_get};
 pub(crate) use table::{Command, MAX_COMMANDS, find};
 
@@ -58,20 +66,61 @@ pub(crate) type Job = Box<dyn FnOnce(&Shared, &mut Encoder<'_>) -> Result<(), Fa
 /// What a command returns.
 pub(crate) type Handled = Result<Flow, Failure>;
 
-/// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply.
-pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Flow {
+/// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply. `index` is its place in the table.
+pub(crate) fn execute(cx: &mut Context<'_>, index: u8, command: &'static Command, args: Args<'_>) -> Flow {
     let start = cx.reply.position();
-    let handled = match check(cx, command, args) {
-        Ok(runs) if !multi::queues(cx.session, command) => (runs.run)(cx, args),
+    let refused = match check(cx, command, args) {
+        Ok(runs) if !multi::queues(cx.session, command) => return run(cx, index, command, runs, args),
         Ok(_) => multi::enqueue(cx, command, args),
         Err(failure) => Err(multi::refuse(cx.session, command, failure)),
     };
-    handled.unwrap_or_else(|failure| {
-        cx.reply.truncate(start);
-        cx.reply.error(&failure.line());
-        cx.metrics.errors.add(1);
-        Flow::Done
+    refused.unwrap_or_else(|failure| {
+        if !cx.quiet {
+            cx.metrics.of(index, command, command).rejected.add(1);
+        }
+        fail(cx, start, &failure)
     })
+}
+
+/// Runs one command, shows it to those who watch, and notes how it went. One that goes on beside the loop is noted when
+/// it ends.
+fn run(
+    cx: &mut Context<'_>,
+    index: u8,
+    command: &'static Command,
+    runs: &'static Command,
+    args: Args<'_>,
+) -> Flow {
+    let (start, started_ns) = (cx.reply.position(), cx.started_ns);
+    let is_exec = multi::is_exec(command);
+    if !cx.quiet && !is_exec {
+        record::show(cx, runs, args);
+    }
+    let handled = (runs.run)(cx, args);
+    let failed = handled.is_err();
+    let flow = handled.unwrap_or_else(|failure| fail(cx, start, &failure));
+    if is_exec {
+        record::show(cx, runs, args);
+    }
+    if matches!(flow, Flow::Done | Flow::Close) {
+        cx.started_ns = cx.shared.config.clock.monotonic_ns();
+        if !cx.quiet {
+            let ns = cx.started_ns.saturating_sub(started_ns);
+            record::note(cx, &Ran { index, command, runs, ns, failed }, args);
+        }
+    }
+    flow
+}
+
+/// Answers with a failure in the place of whatever the command has written.
+fn fail(cx: &mut Context<'_>, start: usize, failure: &Failure) -> Flow {
+    cx.reply.truncate(start);
+    let line = failure.line();
+    cx.reply.error(&line);
+    if !cx.quiet {
+        cx.metrics.error(&line);
+    }
+    Flow::Done
 }
 
 /// Finds what really runs (a subcommand, perhaps) and checks arity and authentication.

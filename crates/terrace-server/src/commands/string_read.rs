@@ -72,8 +72,9 @@ pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usiz
 }
 
 fn refuse(cx: &mut Context<'_>, failure: &Failure) {
-    cx.reply.error(&failure.line());
-    cx.metrics.errors.add(1);
+    let line = failure.line();
+    cx.reply.error(&line);
+    cx.metrics.error(&line);
 }
 
 /// Keys looked up at once by `MGET`, so that large values do not all have to be held beside the reply.

@@ -124,7 +124,9 @@ impl EventLoop {
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
             tracing::debug!(%error, "cannot deregister a connection");
         }
-        self.shared.clients.remove(connection.session.info.id);
+        let client = connection.session.info.id;
+        self.shared.observation.monitors.remove(client);
+        self.shared.clients.remove(client);
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
         self.keep_buffer(std::mem::take(&mut connection.output.bytes));
         self.free.push(slot);

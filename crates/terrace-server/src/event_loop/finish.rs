@@ -27,7 +27,7 @@ impl EventLoop {
     pub(super) fn finish_turn(&mut self) {
         self.group.commit(&self.handle.metrics);
         for broken in self.group.take_broken() {
-            self.handle.metrics.errors.add(1);
+            self.handle.metrics.error(&broken.line);
             if let Some(Some(connection)) = self.connections.get_mut(broken.slot) {
                 connection.output.replace(broken.position, PROMISE_BYTES, &broken.line);
             }
@@ -100,7 +100,11 @@ impl EventLoop {
     fn write_out(&mut self, slot: usize) {
         let Some(Some(connection)) = self.connections.get_mut(slot) else { return };
         match connection.output.write_to(&mut connection.stream) {
-            Ok(written) => self.handle.metrics.bytes_out.add(written as u64),
+            Ok(0) => {}
+            Ok(written) => {
+                self.handle.metrics.writes.add(1);
+                self.handle.metrics.bytes_out.add(written as u64);
+            }
             Err(_) => connection.dead = true,
         }
         let unsent = connection.output.unsent();

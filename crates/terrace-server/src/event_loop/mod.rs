@@ -187,8 +187,15 @@ impl EventLoop {
                 self.pass_barriers();
             }
             Message::Synced { slot, wait, answer } => self.end_wait(slot, wait, answer.map(|()| 1)),
-            Message::JobDone { slot, client, reply } => {
+            Message::JobDone { slot, client, reply, ran, args } => {
+                ran.count(&self.handle.metrics);
+                if ran.failed {
+                    let line = reply.get(1..).unwrap_or_default();
+                    self.handle.metrics.error(String::from_utf8_lossy(line).trim_end());
+                }
+                let shared = Arc::clone(&self.shared);
                 if let Some(connection) = self.client_in(slot, client) {
+                    ran.note(&shared, &connection.session.info, || args);
                     connection.output.bytes.extend_from_slice(&reply);
                     connection.waiting = false;
                     connection.backlog = !connection.input.is_empty();
@@ -204,6 +211,7 @@ impl EventLoop {
                     self.kill(slot);
                 }
             }
+            Message::Show { slot, client, line } => self.show(slot, client, &line),
             Message::ResetMetrics => self.handle.metrics.reset(),
         }
     }
@@ -240,6 +248,20 @@ impl EventLoop {
             connection.dirty = true;
             self.dirty.push(slot);
         }
+    }
+
+    /// Shows a command to a client that watches; one that does not keep up is cut off.
+    fn show(&mut self, slot: usize, client: u64, line: &[u8]) {
+        let limit = self.shared.settings.max_watcher_bytes();
+        let Some(connection) = self.client_in(slot, client) else { return };
+        if connection.output.unsent() + line.len() > limit {
+            tracing::warn!(client, "a client that watches commands is cut off, because it does not keep up");
+            self.handle.metrics.output_limit_closes.add(1);
+            self.kill(slot);
+            return;
+        }
+        connection.output.bytes.extend_from_slice(line);
+        self.mark_dirty(slot);
     }
 
     fn close_idle(&mut self) {

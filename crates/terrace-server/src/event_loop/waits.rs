@@ -1,4 +1,5 @@
-//! Commands that wait for a sync of the log, at most for a time: `WAITAOF`.
+//! Connections that wait: for a sync of the log, at most for a time (`WAITAOF`), or before they hear that their
+//! password was wrong.
 //!
 //! A wait has a number of its own, so that what comes too late for one (the sync after the time, the time after the
 //! sync) is not taken for the end of another.
@@ -37,18 +38,24 @@ impl EventLoop {
     /// Has a connection wait until everything written so far is durable, for at most `timeout_ms` if that is not 0.
     pub(super) fn wait_for_sync(&mut self, connection: &mut Connection, timeout_ms: u64) {
         self.group.commit(&self.handle.metrics);
-        self.waits.last += 1;
-        let (wait, slot) = (self.waits.last, connection.session.slot);
-        connection.waiting = true;
-        connection.wait = wait;
-        if timeout_ms > 0 {
-            let now_ns = self.shared.config.clock.monotonic_ns();
-            let deadline_ns = now_ns.saturating_add(timeout_ms.saturating_mul(1_000_000));
-            self.waits.timers.push(Reverse((deadline_ns, slot, wait)));
-        }
+        let (slot, wait) = (connection.session.slot, self.begin_wait(connection, timeout_ms));
         let handle = Arc::clone(&self.handle);
         let then = move |answer| handle.send(Message::Synced { slot, wait, answer });
         self.shared.config.db.when_durable(self.group.newest_seqno(), then);
+    }
+
+    /// Has a connection wait, for `ms` milliseconds if that is not 0; returns the number of the wait.
+    pub(super) fn begin_wait(&mut self, connection: &mut Connection, ms: u64) -> u64 {
+        self.waits.last += 1;
+        let wait = self.waits.last;
+        connection.waiting = true;
+        connection.wait = wait;
+        if ms > 0 {
+            let now_ns = self.shared.config.clock.monotonic_ns();
+            let deadline_ns = now_ns.saturating_add(ms.saturating_mul(1_000_000));
+            self.waits.timers.push(Reverse((deadline_ns, connection.session.slot, wait)));
+        }
+        wait
     }
 
     /// Ends the waits whose time is over.
@@ -76,6 +83,13 @@ impl EventLoop {
         connection.wait = 0;
         connection.waiting = false;
         connection.backlog = !connection.input.is_empty();
+        let delayed = std::mem::take(&mut connection.delayed);
+        if !delayed.is_empty() {
+            connection.output.bytes.extend_from_slice(&delayed);
+            self.mark_dirty(slot);
+            self.enqueue(slot);
+            return;
+        }
         let protocol = connection.session.protocol;
         let mut reply = Encoder::new(&mut connection.output.bytes, protocol);
         match synced {
@@ -85,8 +99,9 @@ impl EventLoop {
                 reply.integer(0);
             }
             Err(error) => {
-                reply.error(&store_line(&error));
-                self.handle.metrics.errors.add(1);
+                let line = store_line(&error);
+                reply.error(&line);
+                self.handle.metrics.error(&line);
             }
         }
         self.mark_dirty(slot);
