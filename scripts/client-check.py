@@ -144,6 +144,61 @@ def check_redis_py(checks, port):
         client.close()
 
 
+def next_message(pubsub):
+    """The next message that is not a confirmation; None after 10 s."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        message = pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        if message:
+            return message["type"], message["pattern"], message["channel"], message["data"]
+    return None
+
+
+def check_publish_and_subscribe(checks, port):
+    """Channels, patterns, sharded channels and keyspace events, in both protocols."""
+    import redis
+
+    for protocol in (2, 3):
+        client = redis.Redis(port=port, protocol=protocol)
+        name = f"pubsub{protocol}"
+        with client.pubsub() as pubsub:
+            pubsub.subscribe(name)
+            pubsub.psubscribe(f"{name}.*")
+            pubsub.get_message(timeout=5), pubsub.get_message(timeout=5)
+            checks.equal(f"{name} numsub", client.pubsub_numsub(name), [(name.encode(), 1)])
+            checks.equal(f"{name} publish", client.publish(name, "hello"), 1)
+            checks.equal(f"{name} message", next_message(pubsub), ("message", None, name.encode(), b"hello"))
+            client.publish(f"{name}.x", "hi")
+            expected = ("pmessage", f"{name}.*".encode(), f"{name}.x".encode(), b"hi")
+            checks.equal(f"{name} pattern", next_message(pubsub), expected)
+            client.config_set("notify-keyspace-events", "Ex$")
+            pubsub.psubscribe("__keyevent@0__:*")
+            client.set(f"{name}:k", "v", px=20)
+            events = [next_message(pubsub) for _ in range(2)]
+            found = [event and (event[2], event[3]) for event in events]
+            key = f"{name}:k".encode()
+            checks.equal(f"{name} events", found, [(b"__keyevent@0__:set", key), (b"__keyevent@0__:expired", key)])
+            client.config_set("notify-keyspace-events", "")
+        client.close()
+
+
+def check_client_side_caching(checks, port):
+    """What redis-py's own cache shows after another connection has written."""
+    import redis
+    from redis.cache import CacheConfig
+
+    cached = redis.Redis(port=port, protocol=3, cache_config=CacheConfig())
+    other = redis.Redis(port=port)
+    other.set("cached:k", "old")
+    checks.equal("cache fill", [cached.get("cached:k"), cached.get("cached:k")], [b"old", b"old"])
+    checks.equal("cache size", cached.get_cache().size, 1)
+    other.set("cached:k", "new")
+    deadline = time.monotonic() + 10
+    while cached.get("cached:k") != b"new" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    checks.equal("cache after a change", cached.get("cached:k"), b"new")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", help="the terrace binary; by default the newest one built here")
@@ -158,6 +213,8 @@ def main():
         with Server(find_binary(options.binary), Path(directory) / "store") as server:
             checks.run(check_redis_cli, server.port)
             checks.run(check_redis_py, server.port)
+            checks.run(check_publish_and_subscribe, server.port)
+            checks.run(check_client_side_caching, server.port)
             rates = checks.run(check_redis_benchmark, server.port, options.requests) or []
             checks.equal("exit code after SIGTERM", server.stop(), 0)
     print("\n".join(rates))

@@ -6,7 +6,9 @@
 use terrace_resp::Decoder;
 
 use crate::output::Output;
+use crate::queue::Queued;
 use crate::session::Session;
+use crate::shared::Shared;
 use crate::stream::Stream;
 
 /// A connection.
@@ -35,6 +37,10 @@ pub(crate) struct Connection {
     pub(crate) wait: u64,
     /// The reply at the end of that wait, when it is known already.
     pub(crate) delayed: Vec<u8>,
+    /// A request that waits for the end of a pause.
+    pub(crate) postponed: Option<Queued>,
+    /// Since when it has had more messages waiting than a subscriber may for long.
+    pub(crate) slow_since_ms: Option<u64>,
     /// No more requests; to be closed once the replies are gone.
     pub(crate) closing: bool,
     /// To be closed at once.
@@ -60,6 +66,8 @@ impl Connection {
             waiting: false,
             wait: 0,
             delayed: Vec::new(),
+            postponed: None,
+            slow_since_ms: None,
             closing: false,
             dead: false,
             queued: false,
@@ -67,8 +75,26 @@ impl Connection {
         }
     }
 
+    /// Whether it is a subscriber that leaves too much waiting, or somewhat less for too long.
+    pub(crate) fn is_slow_subscriber(&mut self, shared: &Shared, now_ms: u64) -> bool {
+        if self.session.subscriptions.is_empty() {
+            return false;
+        }
+        let (limits, unsent) = (shared.settings.subscriber_limits(), self.output.unsent());
+        if limits.soft_bytes == 0 || unsent <= limits.soft_bytes {
+            self.slow_since_ms = None;
+        } else if now_ms.saturating_sub(*self.slow_since_ms.get_or_insert(now_ms)) > limits.soft_s * 1000 {
+            return true;
+        }
+        limits.hard_bytes > 0 && unsent > limits.hard_bytes
+    }
+
     /// Whether its next request may run: it waits for nothing, and its client takes its replies.
     pub(crate) fn may_run(&self, output_soft_bytes: usize) -> bool {
-        !self.closing && !self.dead && !self.waiting && self.output.unsent() <= output_soft_bytes
+        !self.closing
+            && !self.dead
+            && !self.waiting
+            && self.postponed.is_none()
+            && self.output.unsent() <= output_soft_bytes
     }
 }

@@ -62,6 +62,7 @@ impl Server {
             polls.push(poll);
         }
         let shared = Arc::new(Shared::new(config, local_addr, handles));
+        shared.settings_changed();
         let new_loop =
             |(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, mem::take(&mut listeners));
         let loops = polls.into_iter().enumerate().map(new_loop).collect::<io::Result<Vec<_>>>()?;
@@ -103,15 +104,21 @@ impl Server {
             threads
                 .push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
         }
+        let shared = Arc::clone(&self.shared);
+        let expirer = move || {
+            crate::expiry::run(&shared);
+            Ok(())
+        };
+        threads.push(std::thread::Builder::new().name("terrace-expire".into()).spawn(expirer)?);
         let sweep = Sweep::new(Arc::clone(&self.shared));
         let sweep = std::thread::Builder::new().name("terrace-sweep".into()).spawn(move || sweep.run())?;
         let watching = Arc::clone(&self.shared);
-        let watch = std::thread::Builder::new().name("terrace-watch".into());
-        let watch = watch.spawn(move || watching.watch.run(&watching))?;
+        let watch = std::thread::Builder::new().name("terrace-overseer".into());
+        let watch = watch.spawn(move || watching.overseer.run(&watching))?;
         let mut ended = first.map_or(Ok(()), EventLoop::run);
         self.shared.stop();
-        self.shared.watch.stop();
-        ended = ended.and(watch.join().map_err(|_| io::Error::other("the watch panicked")));
+        self.shared.overseer.stop();
+        ended = ended.and(watch.join().map_err(|_| io::Error::other("the overseer panicked")));
         for thread in threads {
             let other = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
             ended = ended.and(other);

@@ -2,17 +2,29 @@
 //! turn, readable without waiting.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use subtle::ConstantTimeEq;
 
 use crate::ServerConfig;
 use crate::durability::Level;
-use crate::parameters::{Configuration, OutputLimit, Parameter, parse_output_limits};
+use crate::notify::{self, Classes};
+use crate::parameters::{Configuration, Parameter, parse_output_limits};
 
 /// Called with the new value of `loglevel`.
 pub type LogLevelHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// When a subscriber that does not take its messages is cut off.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SubscriberLimits {
+    /// At once, with so many bytes waiting; 0 for never.
+    pub(crate) hard_bytes: usize,
+    /// With so many bytes waiting for some time; 0 for never.
+    pub(crate) soft_bytes: usize,
+    /// That time, in seconds.
+    pub(crate) soft_s: u64,
+}
 
 /// The changeable settings.
 pub(crate) struct Settings {
@@ -29,7 +41,10 @@ pub(crate) struct Settings {
     max_argument_bytes: AtomicUsize,
     max_query_bytes: AtomicUsize,
     max_output_bytes: AtomicUsize,
-    max_watcher_bytes: AtomicUsize,
+    subscriber_limits: RwLock<SubscriberLimits>,
+    notify_classes: AtomicU32,
+    expire_effort: AtomicU64,
+    expires_actively: AtomicBool,
     idle_timeout_s: AtomicU64,
     keepalive_s: AtomicU64,
     shutdown_timeout_s: AtomicU64,
@@ -54,7 +69,10 @@ impl Settings {
             max_argument_bytes: AtomicUsize::default(),
             max_query_bytes: AtomicUsize::default(),
             max_output_bytes: AtomicUsize::default(),
-            max_watcher_bytes: AtomicUsize::default(),
+            subscriber_limits: RwLock::default(),
+            notify_classes: AtomicU32::default(),
+            expire_effort: AtomicU64::default(),
+            expires_actively: AtomicBool::new(true),
             idle_timeout_s: AtomicU64::default(),
             keepalive_s: AtomicU64::default(),
             shutdown_timeout_s: AtomicU64::default(),
@@ -103,10 +121,17 @@ impl Settings {
         self.max_argument_bytes.store(size("proto-max-bulk-len"), Ordering::Relaxed);
         self.max_query_bytes.store(size("client-query-buffer-limit"), Ordering::Relaxed);
         let limits = parse_output_limits(now.get("client-output-buffer-limit")).unwrap_or_default();
-        let hard = |limit: OutputLimit| usize::try_from(limit.hard_bytes).ok().filter(|bytes| *bytes > 0);
-        let max_output_bytes = hard(limits[0]).unwrap_or(self.output_hard_bytes);
-        self.max_output_bytes.store(max_output_bytes, Ordering::Relaxed);
-        self.max_watcher_bytes.store(hard(limits[2]).unwrap_or(max_output_bytes), Ordering::Relaxed);
+        let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+        let hard = Some(bytes(limits[0].hard_bytes)).filter(|bytes| *bytes > 0);
+        self.max_output_bytes.store(hard.unwrap_or(self.output_hard_bytes), Ordering::Relaxed);
+        *self.subscriber_limits.write() = SubscriberLimits {
+            hard_bytes: bytes(limits[2].hard_bytes),
+            soft_bytes: bytes(limits[2].soft_bytes),
+            soft_s: limits[2].soft_seconds,
+        };
+        let classes = notify::parse(now.get("notify-keyspace-events").as_bytes()).unwrap_or_default();
+        self.notify_classes.store(classes, Ordering::Relaxed);
+        self.expire_effort.store(now.number("active-expire-effort"), Ordering::Relaxed);
         self.idle_timeout_s.store(now.number("timeout"), Ordering::Relaxed);
         self.keepalive_s.store(now.number("tcp-keepalive"), Ordering::Relaxed);
         self.shutdown_timeout_s.store(now.number("shutdown-timeout"), Ordering::Relaxed);
@@ -163,9 +188,29 @@ impl Settings {
         self.max_output_bytes.load(Ordering::Relaxed)
     }
 
-    /// The same for a client that is sent what others do, the limit of subscribers.
-    pub(crate) fn max_watcher_bytes(&self) -> usize {
-        self.max_watcher_bytes.load(Ordering::Relaxed)
+    /// When a slow subscriber is cut off.
+    pub(crate) fn subscriber_limits(&self) -> SubscriberLimits {
+        *self.subscriber_limits.read()
+    }
+
+    /// The classes of keyspace events that were chosen.
+    pub(crate) fn notify_classes(&self) -> Classes {
+        self.notify_classes.load(Ordering::Relaxed)
+    }
+
+    /// How much time active expiry may take, 1 to 10.
+    pub(crate) fn expire_effort(&self) -> u64 {
+        self.expire_effort.load(Ordering::Relaxed)
+    }
+
+    /// Whether expired keys are removed without being asked for.
+    pub(crate) fn expires_actively(&self) -> bool {
+        self.expires_actively.load(Ordering::Relaxed)
+    }
+
+    /// Changes it (`DEBUG SET-ACTIVE-EXPIRE`).
+    pub(crate) fn set_expires_actively(&self, on: bool) {
+        self.expires_actively.store(on, Ordering::Relaxed);
     }
 
     /// Seconds after which an idle connection is closed; 0 means never.

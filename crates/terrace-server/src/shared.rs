@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use mio::Waker;
 use parking_lot::Mutex;
@@ -13,17 +13,25 @@ use crate::commands::Ran;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
 use crate::durability::Level;
+use crate::effects::Watch;
 use crate::metrics::LoopMetrics;
 use crate::observe::Observation;
+use crate::overseer::Overseer;
+use crate::pause::Pause;
 use crate::penalty::Penalties;
+use crate::pubsub::{Hub, Push};
 use crate::registry::Registry;
 use crate::saves::Saves;
+use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::stream::{Address, Stream};
-use crate::watch::Watch;
+use crate::tracking::Tracker;
 
 /// Commands running on threads of their own at once.
 const MAX_JOBS: usize = 16;
+
+/// The most bytes of pushes that wait for a loop to take them. Receivers of what is beyond are cut off.
+pub(crate) const MAX_QUEUED_BYTES: usize = 256 << 20;
 
 /// A letter to a loop.
 pub(crate) enum Message {
@@ -64,6 +72,10 @@ pub(crate) enum Message {
     },
     /// Disconnect a client.
     Kill(u64),
+    /// Something for several of its clients, by slot and number.
+    Push(Arc<Push>, Vec<(usize, u64)>),
+    /// A pause has ended or changed.
+    PauseChanged,
     /// Forget the counters.
     ResetMetrics,
 }
@@ -72,6 +84,10 @@ pub(crate) enum Message {
 pub(crate) struct LoopHandle {
     inbox: Mutex<Vec<Message>>,
     waker: Waker,
+    /// The loop waits for events and would not see a letter without being woken.
+    sleeps: AtomicBool,
+    /// Bytes of pushes in the inbox.
+    queued_bytes: AtomicUsize,
     /// Its open connections.
     pub(crate) connections: AtomicUsize,
     /// What it has counted.
@@ -84,6 +100,8 @@ impl LoopHandle {
         Self {
             inbox: Mutex::default(),
             waker,
+            sleeps: AtomicBool::new(false),
+            queued_bytes: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             metrics: LoopMetrics::default(),
         }
@@ -92,7 +110,38 @@ impl LoopHandle {
     /// Sends a letter.
     pub(crate) fn send(&self, message: Message) {
         self.inbox.lock().push(message);
-        self.wake();
+        if self.sleeps.swap(false, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Sends a push to clients of this loop.
+    pub(crate) fn push(&self, push: Arc<Push>, to: Vec<(usize, u64)>) {
+        let bytes = push.bytes();
+        if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) < MAX_QUEUED_BYTES {
+            self.send(Message::Push(push, to));
+            return;
+        }
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        for (_, client) in to {
+            self.send(Message::Kill(client));
+        }
+    }
+
+    /// Notes that a push was taken out of the inbox.
+    pub(crate) fn push_taken(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Announces that the loop is about to wait for events; `false` if a letter has come and it must not.
+    pub(crate) fn begin_sleep(&self) -> bool {
+        self.sleeps.store(true, Ordering::SeqCst);
+        self.inbox.lock().is_empty()
+    }
+
+    /// Ends it.
+    pub(crate) fn end_sleep(&self) {
+        self.sleeps.store(false, Ordering::SeqCst);
     }
 
     /// Makes the loop look around.
@@ -129,7 +178,19 @@ pub(crate) struct Shared {
     /// How saving goes.
     pub(crate) saves: Saves,
     /// Looks at the whole once a second.
+    pub(crate) overseer: Overseer,
+    /// Who listens to what.
+    pub(crate) hub: Hub,
+    /// Who caches what.
+    pub(crate) tracker: Tracker,
+    /// What somebody wants to know of writes.
     pub(crate) watch: Watch,
+    /// Which keys expire next.
+    pub(crate) schedule: Schedule,
+    /// Keys removed because they had expired.
+    pub(crate) expired_keys: AtomicU64,
+    /// Until when commands wait.
+    pub(crate) pause: Pause,
     /// Positions of running `SCAN`s.
     pub(crate) cursors: Mutex<CursorTable>,
     /// When the server started.
@@ -161,7 +222,13 @@ impl Shared {
             observation: Observation::default(),
             penalties: Penalties::default(),
             saves: Saves::default(),
+            overseer: Overseer::default(),
+            hub: Hub::default(),
+            tracker: Tracker::default(),
             watch: Watch::default(),
+            schedule: Schedule::default(),
+            expired_keys: AtomicU64::new(0),
+            pause: Pause::default(),
             cursors: Mutex::new(CursorTable::new(random.next_u64())),
             started_at_ms,
             run_id,
@@ -184,6 +251,13 @@ impl Shared {
     /// Whether reads may be looked up together: nobody wants to see each of them.
     pub(crate) fn groups_reads(&self) -> bool {
         !self.observation.monitors.any() && !(0..1000).contains(&self.settings.slow_us())
+    }
+
+    /// Tells those who have copies of settings that these have changed.
+    pub(crate) fn settings_changed(&self) {
+        self.watch.set_classes(self.settings.notify_classes());
+        let keys = usize::try_from(self.settings.configuration().number("tracking-table-max-keys"));
+        self.tracker.set_max_keys(self, keys.unwrap_or(usize::MAX));
     }
 
     /// Begins the shutdown.

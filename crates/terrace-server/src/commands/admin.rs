@@ -72,6 +72,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
     cx.settle();
     cx.shared.databases.empty(cx.session.db)?;
+    cx.shared.emptied();
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -82,6 +83,7 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     for index in 0..COUNT {
         cx.shared.databases.empty(index)?;
     }
+    cx.shared.emptied();
     cx.reply.ok();
     Ok(Flow::Done)
 }

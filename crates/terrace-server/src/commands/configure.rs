@@ -96,6 +96,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         changes.push((parameter, text));
     }
     cx.shared.settings.change(&changes);
+    cx.shared.settings_changed();
     // The loops may be sleeping without a time-out.
     cx.shared.loops.iter().for_each(|handle| handle.wake());
     cx.reply.ok();

@@ -6,10 +6,11 @@ use std::time::Duration;
 use terrace_resp::Args;
 
 use super::keys::{container_of, encoding};
-use super::table::{ADMIN, Command, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
+use super::options::integer;
+use super::table::{ADMIN, Command, Flags, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
-use crate::failure::{Failure, NO_SUCH_KEY, NOT_A_FLOAT, SYNTAX};
+use crate::failure::{Failure, NO_SUCH_KEY, NOT_A_FLOAT};
 
 const fn command(name: &'static str, arity: i64, run: Handler, summary: &'static str) -> Command {
     Command::new(name, arity, "server", "1.0.0", run, summary).flags(ADMIN | NO_SCRIPT | LOADING | STALE)
@@ -18,15 +19,18 @@ const fn command(name: &'static str, arity: i64, run: Handler, summary: &'static
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] =
     &[container_of("debug", "1.0.0", "A container for debugging commands.", SUBCOMMANDS)
-        .flags(ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI)];
+        .flags(ADMIN | NO_SCRIPT | LOADING | STALE)];
+
+/// What runs beside the loop and so cannot be part of one atomic step.
+const BESIDE: Flags = ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI;
 
 const SUBCOMMANDS: &[Command] = &[
     command("change-repl-id", 2, accept, "Accepted for compatibility; does nothing."),
     command("object", 3, object, "Returns what is known about the value at a key."),
     command("quicklist-packed-threshold", 3, accept, "Accepted for compatibility; does nothing."),
-    command("reload", -2, reload, "Syncs the log; there is nothing to load again."),
-    command("loadaof", 2, reload, "Syncs the log; there is nothing to load again."),
-    command("set-active-expire", 3, set_active_expire, "Accepted for compatibility; does nothing."),
+    command("reload", -2, reload, "Syncs the log; there is nothing to load again.").flags(BESIDE),
+    command("loadaof", 2, reload, "Syncs the log; there is nothing to load again.").flags(BESIDE),
+    command("set-active-expire", 3, set_active_expire, "Stops active expiry (0) or not (1)."),
     command("sleep", 3, sleep, "Answers after so many seconds; other clients are served meanwhile."),
     command("stringmatch-len", -4, accept, "Accepted for compatibility; does nothing."),
 ];
@@ -51,12 +55,9 @@ fn accept(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-/// A key whose time has come is gone for every reader, whether or not anything sweeps.
 fn set_active_expire(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_allowed(cx)?;
-    if !matches!(&args[2], b"0" | b"1") {
-        return Err(SYNTAX);
-    }
+    cx.shared.settings.set_expires_actively(integer(&args[2])? != 0);
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -89,6 +90,12 @@ fn sleep(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     cx.settle();
     let seconds: f64 = shorten(&args[2], 32).parse().map_err(|_| NOT_A_FLOAT)?;
     let pause = Duration::try_from_secs_f64(seconds.clamp(0.0, MAX_SLEEP_S)).map_err(|_| NOT_A_FLOAT)?;
+    if cx.many.is_some() {
+        // Part of one step, so the loop waits.
+        cx.shared.config.clock.sleep(pause);
+        cx.reply.ok();
+        return Ok(Flow::Done);
+    }
     Ok(Flow::Job(Box::new(move |shared, reply| {
         shared.config.clock.sleep(pause);
         reply.ok();

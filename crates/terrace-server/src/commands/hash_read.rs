@@ -149,7 +149,7 @@ fn whole(cx: &mut Context<'_>, args: Args<'_>, part: Part) -> Handled {
     if let Some(None) = rows {
         let key = key.to_vec();
         return Ok(Flow::Job(Box::new(move |shared, reply| {
-            let outcome = transaction::run(&shared.databases, |tx| {
+            let outcome = transaction::run(shared, 0, |tx| {
                 let Some(header) = view::header(tx, db, &key)? else { return Ok(Vec::new()) };
                 view::rows(tx, db, &header, max_bytes)
             })?;

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
 use crate::hash::header::Header;
 use crate::hash::{view, whole};
+use crate::notify::GENERIC;
 use crate::pending::Stored;
 use crate::transaction::{TAG_HASH, TAG_STRING};
 
@@ -117,6 +118,7 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         for key in &keys {
             if let Some(old) = tx.read(db, key)? {
                 whole::remove(tx, db, key, &old)?;
+                tx.event(GENERIC, "del", db, key);
                 removed += 1;
             }
         }
@@ -175,6 +177,8 @@ fn rename_unless(cx: &mut Context<'_>, args: Args<'_>, only_if_absent: bool) -> 
             return Ok(false);
         }
         whole::rename(tx, db, from, to, &entry)?;
+        tx.event(GENERIC, "rename_from", db, from);
+        tx.event(GENERIC, "rename_to", db, to);
         Ok(true)
     })
 }
@@ -204,6 +208,7 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             whole::bury(tx, to_db, &overwritten);
         }
         whole::copy(tx, from_db, (to_db, to), &entry)?;
+        tx.event(GENERIC, "copy_to", to_db, to);
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));

@@ -75,7 +75,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     let shared = cx.shared;
     let store = shared.databases.store().stats();
     let resident = system::resident_bytes();
-    let peak = shared.watch.peak_bytes().max(resident);
+    let peak = shared.overseer.peak_bytes().max(resident);
     let memtables = store.memtable.active_bytes + store.memtable.sealed_bytes;
     let clients: usize = shared.clients.all().iter().map(|client| client.buffered_bytes()).sum();
     let overhead = resident.saturating_sub(memtables + store.cache.used_bytes);
@@ -88,7 +88,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     let fields = [
         ("peak.allocated", Number::Whole(peak)),
         ("total.allocated", Number::Whole(resident)),
-        ("startup.allocated", Number::Whole(shared.watch.startup_bytes())),
+        ("startup.allocated", Number::Whole(shared.overseer.startup_bytes())),
         ("replication.backlog", Number::Whole(0)),
         ("clients.slaves", Number::Whole(0)),
         ("clients.normal", Number::Whole(clients as u64)),

@@ -26,6 +26,7 @@ mod memory;
 mod multi;
 mod options;
 mod persist;
+mod pubsub;
 mod record;
 mod scan;
 mod scripts;
@@ -34,11 +35,15 @@ pub(crate) mod stats;
 mod string_read;
 mod string_write;
 pub(crate) mod table;
+mod tracking;
+
+use std::sync::atomic::Ordering;
 
 use terrace_resp::{Args, Encoder};
 
 use crate::context::Context;
 use crate::failure::{Failure, NO_AUTH};
+use crate::pause::Scope;
 use crate::shared::Shared;
 
 pub(crate) use record::Ran;
@@ -58,6 +63,8 @@ pub(crate) enum Flow {
         /// Milliseconds.
         timeout_ms: u64,
     },
+    /// Nothing has happened: the command waits for the end of a pause.
+    Postponed,
 }
 
 /// A command that takes long and therefore runs beside the loops.
@@ -69,17 +76,86 @@ pub(crate) type Handled = Result<Flow, Failure>;
 /// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply. `index` is its place in the table.
 pub(crate) fn execute(cx: &mut Context<'_>, index: u8, command: &'static Command, args: Args<'_>) -> Flow {
     let start = cx.reply.position();
-    let refused = match check(cx, command, args) {
-        Ok(runs) if !multi::queues(cx.session, command) => return run(cx, index, command, runs, args),
-        Ok(_) => multi::enqueue(cx, command, args),
-        Err(failure) => Err(multi::refuse(cx.session, command, failure)),
-    };
-    refused.unwrap_or_else(|failure| {
-        if !cx.quiet {
-            cx.metrics.of(index, command, command).rejected.add(1);
+    let flow = match check(cx, command, args) {
+        Ok(runs) if must_wait(cx, runs) => return Flow::Postponed,
+        Ok(runs) if multi::queues(cx.session, command) => {
+            let queued = multi::enqueue(cx, command, runs, args);
+            queued.unwrap_or_else(|failure| reject(cx, index, command, start, &failure))
         }
-        fail(cx, start, &failure)
-    })
+        Ok(runs) => run(cx, index, command, runs, args),
+        Err(failure) => {
+            let failure = multi::refuse(cx.session, command, failure);
+            reject(cx, index, command, start, &failure)
+        }
+    };
+    if cx.many.is_some() || cx.session.takes_reply() {
+        return flow;
+    }
+    cx.reply.truncate(start);
+    match flow {
+        Flow::Job(job) => Flow::Job(Box::new(move |shared, reply| {
+            let mut unread = Vec::new();
+            // Nobody hears how it went.
+            let _ = job(shared, &mut Encoder::new(&mut unread, reply.protocol()));
+            Ok(())
+        })),
+        other => other,
+    }
+}
+
+/// Answers a command that was refused before it ran.
+fn reject(
+    cx: &mut Context<'_>,
+    index: u8,
+    command: &'static Command,
+    start: usize,
+    failure: &Failure,
+) -> Flow {
+    if !cx.quiet {
+        cx.metrics.of(index, command, command).rejected.add(1);
+    }
+    fail(cx, start, failure)
+}
+
+/// Runs a command; its keys are remembered first, if the client wants to hear of their changes. A subcommand of
+/// `CLIENT` is not the next command that `CLIENT CACHING` speaks of.
+fn run_tracked(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>, of_client: bool) -> Handled {
+    if !cx.session.tracking.on {
+        return (command.run)(cx, args);
+    }
+    let caching = cx.session.tracking.caching;
+    if command.has(table::READ) && !command.has(table::PUBSUB) && cx.session.tracking.remembers() {
+        let keys = command.keys_in(args).filter_map(|(at, _)| args.get(at));
+        let new = cx.shared.tracker.remember(cx.shared, cx.session.info.id, keys);
+        if let Some(many) = &mut cx.many {
+            for key in new {
+                many.effects().read(key);
+            }
+        }
+    }
+    let handled = (command.run)(cx, args);
+    // `CLIENT CACHING` holds for the next command, or for all of the next transaction.
+    if caching && !of_client && cx.many.is_none() && cx.session.queue.is_none() {
+        cx.session.tracking.caching = false;
+    }
+    handled
+}
+
+/// Whether a command has to wait for the end of a pause.
+fn must_wait(cx: &Context<'_>, command: &Command) -> bool {
+    if cx.shared.pause.until_ms() == 0 || cx.many.is_some() {
+        return false;
+    }
+    let writes = |command: &Command| command.has(table::WRITE | table::MAY_REPLICATE);
+    match cx.shared.pause.scope(cx.now_ms) {
+        None => false,
+        Some(Scope::All) => true,
+        Some(Scope::Writes) if command.name == "exec" => {
+            let queue = cx.session.queue.as_ref();
+            queue.is_some_and(|queue| queue.requests.iter().any(|request| writes(request.command)))
+        }
+        Some(Scope::Writes) => writes(command),
+    }
 }
 
 /// Runs one command, shows it to those who watch, and notes how it went. One that goes on beside the loop is noted when
@@ -96,7 +172,7 @@ fn run(
     if !cx.quiet && !is_exec {
         record::show(cx, runs, args);
     }
-    let handled = (runs.run)(cx, args);
+    let handled = run_tracked(cx, runs, args, command.name == "client");
     let failed = handled.is_err();
     let flow = handled.unwrap_or_else(|failure| fail(cx, start, &failure));
     if is_exec {
@@ -134,6 +210,9 @@ fn check(cx: &Context<'_>, command: &'static Command, args: Args<'_>) -> Result<
     if !allowed && !command.has(table::NO_AUTH_NEEDED) {
         return Err(NO_AUTH);
     }
+    pubsub::check_context(cx, runs, command)?;
+    let position = command.subcommands.iter().position(|sub| std::ptr::eq(sub, runs));
+    cx.session.info.subcommand.store(position.map_or(0, |at| at as u8 + 1), Ordering::Relaxed);
     Ok(runs)
 }
 
@@ -142,15 +221,17 @@ fn subcommand(command: &'static Command, args: Args<'_>) -> Result<&'static Comm
     if name.eq_ignore_ascii_case(b"help") && args.len() == 2 {
         return Ok(&introspect::HELP);
     }
-    let Some(found) = command.subcommand(name) else {
-        let shown = shorten(name, 128);
-        let container = command.name.to_ascii_uppercase();
-        return Err(Failure::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP.")));
-    };
+    let found = command.subcommand(name).ok_or_else(|| unknown_subcommand(command.name, name))?;
     if !found.accepts(args.len()) {
         return Err(Failure::arity(&format!("{}|{}", command.name, found.name)));
     }
     Ok(found)
+}
+
+/// The refusal of a subcommand that does not exist, or not in this form.
+fn unknown_subcommand(command: &str, name: &[u8]) -> Failure {
+    let (shown, container) = (shorten(name, 128), command.to_ascii_uppercase());
+    Failure::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP."))
 }
 
 /// The refusal of a command that does not exist.

@@ -8,6 +8,8 @@
 
 mod accept;
 mod finish;
+mod pause;
+mod push;
 mod serve;
 mod waits;
 
@@ -70,6 +72,10 @@ pub(crate) struct EventLoop {
     scratch: Vec<u8>,
     gets: Vec<PendingGet>,
     spare_buffers: Vec<Vec<u8>>,
+    /// Connections with a request that waits for the end of a pause, by slot and client.
+    postponed: Vec<(usize, u64)>,
+    /// The pause was changed since they were looked at.
+    pause_changed: bool,
     now_ms: u64,
     swept_at_ms: u64,
     /// When a shutdown stops waiting for clients, by the monotonic clock.
@@ -88,7 +94,7 @@ impl EventLoop {
         let mut new = Self {
             index,
             handle: Arc::clone(&shared.loops[index]),
-            group: Group::new(shared.config.db.clone()),
+            group: Group::new(Arc::clone(&shared)),
             now_ms: shared.now_ms(),
             shared,
             poll,
@@ -104,6 +110,8 @@ impl EventLoop {
             scratch: vec![0; SCRATCH_BYTES],
             gets: Vec::new(),
             spare_buffers: Vec::new(),
+            postponed: Vec::new(),
+            pause_changed: false,
             swept_at_ms: 0,
             deadline_ns: None,
         };
@@ -115,7 +123,10 @@ impl EventLoop {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let timeout = if self.handle.begin_sleep() { self.timeout() } else { Some(Duration::ZERO) };
+            let polled = self.poll.poll(&mut events, timeout);
+            self.handle.end_sleep();
+            match polled {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -123,9 +134,8 @@ impl EventLoop {
             self.now_ms = self.shared.now_ms();
             self.handle.metrics.wakeups.add(1);
             self.take_events(&events);
-            for message in self.handle.take_messages() {
-                self.take_message(message);
-            }
+            self.take_messages();
+            self.end_pause();
             self.end_waits();
             self.close_idle();
             for _ in 0..self.ready.len() {
@@ -133,6 +143,9 @@ impl EventLoop {
                     self.serve(slot);
                 }
             }
+            // What these commands have for this loop's own clients goes out with their replies.
+            self.group.commit(&self.handle.metrics);
+            self.take_messages();
             self.finish_turn();
             if self.shared.is_stopping() && self.stop() {
                 return Ok(());
@@ -140,8 +153,20 @@ impl EventLoop {
         }
     }
 
+    fn take_messages(&mut self) {
+        for message in self.handle.take_messages() {
+            self.take_message(message);
+        }
+    }
+
     /// How long the next turn may wait for events.
     fn timeout(&self) -> Option<Duration> {
+        let timeout = self.timeout_without_pause();
+        let pause = self.until_pause_ends();
+        pause.map_or(timeout, |pause| Some(timeout.map_or(pause, |timeout| timeout.min(pause))))
+    }
+
+    fn timeout_without_pause(&self) -> Option<Duration> {
         if !self.ready.is_empty() {
             return Some(Duration::ZERO);
         }
@@ -212,6 +237,8 @@ impl EventLoop {
                 }
             }
             Message::Show { slot, client, line } => self.show(slot, client, &line),
+            Message::Push(push, to) => self.deliver(&push, &to),
+            Message::PauseChanged => self.pause_changed = true,
             Message::ResetMetrics => self.handle.metrics.reset(),
         }
     }
@@ -252,7 +279,8 @@ impl EventLoop {
 
     /// Shows a command to a client that watches; one that does not keep up is cut off.
     fn show(&mut self, slot: usize, client: u64, line: &[u8]) {
-        let limit = self.shared.settings.max_watcher_bytes();
+        let limit = self.shared.settings.subscriber_limits().hard_bytes;
+        let limit = if limit > 0 { limit } else { self.shared.settings.max_output_bytes() };
         let Some(connection) = self.client_in(slot, client) else { return };
         if connection.output.unsent() + line.len() > limit {
             tracing::warn!(client, "a client that watches commands is cut off, because it does not keep up");
@@ -289,7 +317,10 @@ impl EventLoop {
         self.accept_again = false;
         for slot in 0..self.connections.len() {
             let Some(connection) = &self.connections[slot] else { continue };
-            let busy = connection.waiting || connection.backlog || connection.output.unsent() > 0;
+            let busy = connection.waiting
+                || connection.postponed.is_some()
+                || connection.backlog
+                || connection.output.unsent() > 0;
             if !busy || now_ns >= deadline_ns {
                 self.close(slot);
             }

@@ -5,13 +5,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use terrace_resp::{Args, Encoder, Limits, Protocol};
+use terrace_resp::{Args, Encoder, Limits};
 
 use super::{EventLoop, PendingGet, SCRATCH_BYTES};
 use crate::commands::{self, Command, Flow, Job, Ran};
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::observe;
+use crate::queue::Queued;
 use crate::session::Session;
 use crate::shared::Message;
 
@@ -33,17 +34,15 @@ impl EventLoop {
             // The panic may have taken the loop's buffer with it; without one every read would seem to end.
             self.scratch.resize(SCRATCH_BYTES, 0);
         }
-        let info = &connection.session.info;
-        info.db.store(connection.session.db, Ordering::Relaxed);
-        let version = if connection.session.protocol == Protocol::Resp3 { 3 } else { 2 };
-        info.protocol.store(version, Ordering::Relaxed);
-        info.input_bytes.store(connection.input.len(), Ordering::Relaxed);
+        connection.session.show();
+        connection.session.info.input_bytes.store(connection.input.len(), Ordering::Relaxed);
         self.connections[slot] = Some(connection);
         self.mark_dirty(slot);
     }
 
     fn serve_connection(&mut self, connection: &mut Connection) {
         let soft = self.shared.config.output_soft_bytes;
+        self.run_postponed(connection);
         if connection.backlog && connection.may_run(soft) {
             self.run_input(connection);
         }
@@ -171,7 +170,8 @@ impl EventLoop {
     ) -> Option<std::ops::Range<usize>> {
         let (_, command) = command?;
         let allowed = session.authenticated || !self.shared.settings.has_password();
-        let runs_now = allowed && session.queue.is_none() && self.shared.groups_reads();
+        let runs_now =
+            allowed && session.is_plain() && self.shared.pause.until_ms() == 0 && self.shared.groups_reads();
         (commands::is_get(command) && args.len() == 2 && runs_now).then(|| args.range(1))?
     }
 
@@ -229,21 +229,48 @@ impl EventLoop {
         buf: &[u8],
         start_ns: &mut u64,
     ) {
-        let args = connection.decoder.args(buf);
+        let decoder = std::mem::take(&mut connection.decoder);
+        self.run_decoded(connection, command, decoder.args(buf), start_ns);
+        connection.decoder = decoder;
+    }
+
+    /// Runs a request.
+    fn run_decoded(
+        &mut self,
+        connection: &mut Connection,
+        command: Option<(u8, &'static Command)>,
+        args: Args<'_>,
+        start_ns: &mut u64,
+    ) {
         if args.is_empty() {
             return;
         }
         let Some((index, command)) = command else {
             connection.dead |= is_http(&args[0]);
             let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
+            let start = cx.reply.position();
             let failure = commands::unknown(args);
             cx.reply.error(&failure.line());
             cx.metrics.error(&failure.line());
             if let Some(queue) = &mut cx.session.queue {
                 queue.refuse();
             }
+            if !cx.session.takes_reply() {
+                cx.reply.truncate(start);
+            }
             return;
         };
+        self.run_args(connection, (index, command), args, start_ns);
+    }
+
+    /// Runs a command.
+    fn run_args(
+        &mut self,
+        connection: &mut Connection,
+        (index, command): (u8, &'static Command),
+        args: Args<'_>,
+        start_ns: &mut u64,
+    ) {
         connection.session.info.command.store(index, Ordering::Relaxed);
         let start = connection.output.bytes.len();
         let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
@@ -254,7 +281,7 @@ impl EventLoop {
             Flow::Job(_) | Flow::Synced { .. } => {
                 Some((Ran::beside(index, command, args), observe::cut(args)))
             }
-            Flow::Done | Flow::Close => None,
+            Flow::Done | Flow::Close | Flow::Postponed => None,
         };
         let penalty_ms = std::mem::take(&mut connection.session.penalty_ms);
         if penalty_ms > 0 {
@@ -275,7 +302,21 @@ impl EventLoop {
                     ran.count(&self.handle.metrics);
                 }
             }
+            Flow::Postponed => {
+                connection.postponed = Some(Queued { command, args: args.to_kept() });
+                self.postpone(connection.session.slot, connection.session.info.id);
+            }
         }
+    }
+
+    /// Runs the request that waited for the end of a pause; it may have to wait again.
+    fn run_postponed(&mut self, connection: &mut Connection) {
+        let Some(request) = connection.postponed.take() else { return };
+        let index = commands::find(request.command.name.as_bytes()).map(|(index, _)| index);
+        let mut start_ns = self.shared.config.clock.monotonic_ns();
+        let Some(index) = index else { return };
+        self.run_args(connection, (index, request.command), request.args.args(), &mut start_ns);
+        connection.backlog |= !connection.input.is_empty();
     }
 
     /// Runs a long command beside the loop; its connection waits.

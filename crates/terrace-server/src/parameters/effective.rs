@@ -102,6 +102,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "Bytes of replies that may wait for a client before it is closed, by class. A hard limit of 0 means 1 GiB.",
     ),
     row(
+        "tracking-table-max-keys",
+        integer(0, i64::MAX),
+        "1000000",
+        (Clients, Anytime),
+        "Keys that are remembered for client-side caching; 0 means as many as there are.",
+    ),
+    row(
         "shutdown-timeout",
         COUNT,
         "10",
@@ -164,6 +171,13 @@ pub(super) const PARAMETERS: &[Parameter] = &[
          memory, not data: nothing is evicted.",
     )
     .or("memory"),
+    row(
+        "active-expire-effort",
+        integer(1, 10),
+        "1",
+        (Store, Anytime),
+        "How much time the removal of expired keys may take: 1 is little, 10 is much.",
+    ),
     row("databases", integer(16, 16), "16", (Store, AtStart), "Numbered databases; always 16."),
     row(
         "loglevel",

@@ -15,7 +15,7 @@ mod special;
 pub use configuration::{ConfigError, Configuration};
 pub use kind::Kind;
 pub use reference::reference;
-pub(crate) use special::{OutputLimit, parse_output_limits};
+pub(crate) use special::parse_output_limits;
 
 /// Where a parameter is listed in the reference.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

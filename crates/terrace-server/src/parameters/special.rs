@@ -1,6 +1,7 @@
 //! Parameters with a form of their own: lists and combinations, as Redis writes them.
 
 use super::kind::{PORT, bytes};
+use crate::notify;
 
 /// The classes of clients that `client-output-buffer-limit` knows, in the order it shows them.
 const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
@@ -67,27 +68,10 @@ pub(super) fn save(text: &str) -> Result<String, String> {
     Ok(numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(" "))
 }
 
-/// The letters of event classes, in the order Redis shows them; `A` stands for all of them but `m` and `n`.
-const EVENT_CLASSES: &str = "g$lshzxetd";
-const EVENT_OTHERS: &str = "KEmn";
-
 /// Brings `notify-keyspace-events` into one form: each letter once, `A` for all classes.
 pub(super) fn events(text: &str) -> Result<String, String> {
-    let known =
-        |letter: char| letter == 'A' || EVENT_CLASSES.contains(letter) || EVENT_OTHERS.contains(letter);
-    if !text.chars().all(known) {
-        return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into());
-    }
-    let has = |letter: char| text.contains(letter);
-    let all = has('A') || EVENT_CLASSES.chars().all(has);
-    let mut shown = String::new();
-    if all {
-        shown.push('A');
-    } else {
-        shown.extend(EVENT_CLASSES.chars().filter(|letter| has(*letter)));
-    }
-    shown.extend(EVENT_OTHERS.chars().filter(|letter| has(*letter)));
-    Ok(shown)
+    let classes = notify::parse(text.as_bytes());
+    classes.map(notify::format).ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into())
 }
 
 pub(super) fn percentiles(text: &str) -> Result<String, String> {

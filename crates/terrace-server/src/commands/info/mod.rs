@@ -20,7 +20,7 @@ use crate::shared::Shared;
 pub(crate) use commands::{commands_processed, sums as command_sums};
 
 /// The version of Redis whose commands and replies are offered.
-pub(crate) const REDIS_VERSION: &str = "7.2.0";
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[Command::new(

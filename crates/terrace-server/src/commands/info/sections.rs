@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::{REDIS_VERSION, bytes, commands_processed, field, heading, human, sum, uptime_s, zeros};
 use crate::databases::COUNT;
+use crate::pubsub::Kind;
 use crate::registry::ClientInfo;
 use crate::shared::Shared;
 use crate::system;
@@ -56,13 +57,16 @@ pub(super) fn clients(shared: &Shared, out: &mut String) {
     field(out, "maxclients", shared.settings.max_clients());
     field(out, "client_recent_max_input_buffer", input.unwrap_or(0));
     field(out, "client_recent_max_output_buffer", output.unwrap_or(0));
-    zeros(out, &["blocked_clients", "tracking_clients", "clients_in_timeout_table", "total_blocking_keys"]);
+    field(out, "blocked_clients", shared.pause.waiting());
+    field(out, "tracking_clients", shared.tracker.totals().clients);
+    field(out, "pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
+    zeros(out, &["clients_in_timeout_table", "total_blocking_keys"]);
 }
 
 pub(super) fn memory(shared: &Shared, out: &mut String) {
     let resident = system::resident_bytes();
-    let peak = shared.watch.peak_bytes().max(resident);
-    let startup = shared.watch.startup_bytes();
+    let peak = shared.overseer.peak_bytes().max(resident);
+    let startup = shared.overseer.startup_bytes();
     let stats = shared.databases.store().stats();
     let memtables = stats.memtable.active_bytes + stats.memtable.sealed_bytes;
     let dataset = (memtables + stats.cache.used_bytes).min(resident);
@@ -144,7 +148,7 @@ pub(super) fn persistence(shared: &Shared, out: &mut String) {
 }
 
 pub(super) fn stats(shared: &Shared, out: &mut String) {
-    let watch = &shared.watch;
+    let watch = &shared.overseer;
     let kbps = |per_s: u64| format!("{:.2}", per_s as f64 / 1024.0);
     heading(out, "Stats");
     field(out, "total_connections_received", sum(shared, |m| &m.accepted));
@@ -158,20 +162,26 @@ pub(super) fn stats(shared: &Shared, out: &mut String) {
     field(out, "instantaneous_input_repl_kbps", "0.00");
     field(out, "instantaneous_output_repl_kbps", "0.00");
     field(out, "rejected_connections", sum(shared, |m| &m.rejected));
-    zeros(out, &["sync_full", "sync_partial_ok", "sync_partial_err", "expired_keys"]);
+    zeros(out, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
+    field(out, "expired_keys", shared.expired_keys.load(Ordering::Relaxed));
     field(out, "expired_stale_perc", "0.00");
     zeros(out, &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys"]);
     zeros(out, &["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
     field(out, "keyspace_hits", sum(shared, |m| &m.hits));
     field(out, "keyspace_misses", sum(shared, |m| &m.misses));
-    zeros(
-        out,
-        &["pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec", "total_forks"],
-    );
+    field(out, "pubsub_channels", shared.hub.len(Kind::Channel));
+    field(out, "pubsub_patterns", shared.hub.len(Kind::Pattern));
+    field(out, "pubsubshard_channels", shared.hub.len(Kind::Shard));
+    zeros(out, &["latest_fork_usec", "total_forks"]);
     zeros(out, &["migrate_cached_sockets", "slave_expires_tracked_keys", "active_defrag_hits"]);
     zeros(out, &["active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
-    zeros(out, &["total_active_defrag_time", "current_active_defrag_time", "tracking_total_keys"]);
-    zeros(out, &["tracking_total_items", "tracking_total_prefixes", "unexpected_error_replies"]);
+    zeros(out, &["total_active_defrag_time", "current_active_defrag_time"]);
+    let tracked = shared.tracker.totals();
+    field(out, "tracking_total_keys", tracked.keys);
+    field(out, "tracking_total_items", tracked.items);
+    field(out, "tracking_total_prefixes", tracked.prefixes);
+    field(out, "terrace_scheduled_expiries", shared.schedule.len());
+    zeros(out, &["unexpected_error_replies"]);
     field(out, "total_error_replies", sum(shared, |m| &m.errors));
     field(out, "dump_payload_sanitizations", 0);
     field(out, "total_reads_processed", sum(shared, |m| &m.reads));

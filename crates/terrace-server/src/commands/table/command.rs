@@ -57,7 +57,6 @@ pub(crate) const NO_MANDATORY_KEYS: Flags = 1 << 17;
 /// Works while a script is stuck, which here never is.
 pub(crate) const ALLOW_BUSY: Flags = 1 << 18;
 /// Is sent to replicas although it writes nothing; waits for `CLIENT UNPAUSE` like a write.
-#[allow(dead_code)]
 pub(crate) const MAY_REPLICATE: Flags = 1 << 19;
 
 /// The function that runs a command.

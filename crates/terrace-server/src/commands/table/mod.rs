@@ -12,7 +12,7 @@ use terrace_resp::Args;
 use super::{
     admin, bitfield, bits, client, configure, connection, counters, databases, debug, durability, expiry,
     hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi, persist,
-    scan, scripts, slowlog, stats, string_read, string_write,
+    pubsub, scan, scripts, slowlog, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -49,6 +49,7 @@ const FAMILIES: &[&[Command]] = &[
     scan::COMMANDS,
     multi::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,
     configure::COMMANDS,

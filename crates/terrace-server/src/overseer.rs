@@ -1,4 +1,4 @@
-//! The watch: once a second it looks at the server as a whole. It says in the log when background work of the store
+//! The overseer: once a second it looks at the server as a whole. It says in the log when background work of the store
 //! fails and when it works again, and keeps the rates and the peak that `INFO` shows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// Rates and peaks.
 #[derive(Debug, Default)]
-pub(crate) struct Watch {
+pub(crate) struct Overseer {
     stopped: Mutex<bool>,
     changed: Condvar,
     commands_per_s: AtomicU64,
@@ -33,7 +33,7 @@ struct Seen {
     failure: Option<String>,
 }
 
-impl Watch {
+impl Overseer {
     /// Looks until it is stopped.
     pub(crate) fn run(&self, shared: &Shared) {
         let mut seen = Seen::default();
@@ -45,7 +45,7 @@ impl Watch {
         }
     }
 
-    /// Ends the watch.
+    /// Ends it.
     pub(crate) fn stop(&self) {
         *self.stopped.lock() = true;
         self.changed.notify_all();
