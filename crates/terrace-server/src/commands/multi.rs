@@ -131,7 +131,7 @@ fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 
 fn exec(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let done = run_queue(cx, args);
-    cx.quiet = false;
+    (cx.quiet, cx.mutes_errors) = (false, false);
     done
 }
 
@@ -146,7 +146,7 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
     for attempt in 0..MAX_ATTEMPTS {
-        cx.quiet = attempt > 0;
+        (cx.quiet, cx.mutes_errors) = (attempt > 0, attempt > 0);
         if watches.any_vanished(&cx.shared.databases)? {
             cx.reply.null_array();
             return Ok(Flow::Done);
