@@ -103,16 +103,19 @@ fn write_skew_is_refused() {
     }
 }
 
+/// What somebody else does meanwhile.
+type Change = fn(&Db);
+
 #[test]
 fn a_phantom_is_refused_and_what_lies_beside_the_scanned_part_is_not() {
-    let changes: [(&str, &dyn Fn(&Db)); 5] = [
-        ("put into the range", &|db| db.put("k15", "new").unwrap()),
-        ("delete", &|db| db.delete("k10").unwrap()),
-        ("range delete over it", &|db| db.delete_range("k1".."k11").unwrap()),
-        ("overwrite", &|db| db.put("k10", "v").unwrap()),
-        ("batch", &|db| db.put_many([("x", "1"), ("k19", "1")]).unwrap()),
+    let changes: [(&str, Change); 5] = [
+        ("put into the range", |db| db.put("k15", "new").unwrap()),
+        ("delete", |db| db.delete("k10").unwrap()),
+        ("range delete over it", |db| db.delete_range("k1".."k11").unwrap()),
+        ("overwrite", |db| db.put("k10", "v").unwrap()),
+        ("batch", |db| db.put_many([("x", "1"), ("k19", "1")]).unwrap()),
     ];
-    let settles: [fn(&Db); 3] = [|_| {}, |db| db.flush().unwrap(), |db| db.compact_all().unwrap()];
+    let settles: [Change; 3] = [|_| {}, |db| db.flush().unwrap(), |db| db.compact_all().unwrap()];
     for settle in settles {
         for (what, change) in changes {
             let (_dir, db) = store();
@@ -211,17 +214,17 @@ fn a_range_the_wrong_way_round_is_empty() {
 /// The ends of what was scanned: keys just inside conflict, keys just outside do not.
 #[test]
 fn the_borders_of_a_scan_are_exact() {
-    let outside: [&dyn Fn(&Db); 4] = [
-        &|db| db.put("c", "new").unwrap(),
-        &|db| db.put("az", "new").unwrap(),
-        &|db| db.delete_range("c"..).unwrap(),
-        &|db| db.delete_range(.."b").unwrap(),
+    let outside: [Change; 4] = [
+        |db| db.put("c", "new").unwrap(),
+        |db| db.put("az", "new").unwrap(),
+        |db| db.delete_range("c"..).unwrap(),
+        |db| db.delete_range(.."b").unwrap(),
     ];
-    let inside: [&dyn Fn(&Db); 4] = [
-        &|db| db.put("b", "new").unwrap(),
-        &|db| db.put("bzzz", "new").unwrap(),
-        &|db| db.delete_range("bz".."d").unwrap(),
-        &|db| db.delete_range("a"..="b").unwrap(),
+    let inside: [Change; 4] = [
+        |db| db.put("b", "new").unwrap(),
+        |db| db.put("bzzz", "new").unwrap(),
+        |db| db.delete_range("bz".."d").unwrap(),
+        |db| db.delete_range("a"..="b").unwrap(),
     ];
     for (changes, conflicts) in [(outside, false), (inside, true)] {
         for (n, change) in changes.iter().enumerate() {
@@ -233,6 +236,18 @@ fn the_borders_of_a_scan_are_exact() {
             change(&db);
             assert_eq!(is_conflict(&tx.commit()), conflicts, "{n}");
         }
+    }
+}
+
+/// An error of the caller's own.
+#[derive(Debug)]
+enum Refused {
+    NoMoney,
+    Store,
+}
+impl From<Error> for Refused {
+    fn from(_: Error) -> Self {
+        Self::Store
     }
 }
 
@@ -250,16 +265,6 @@ fn running_again_ends_with_success_and_errors_pass_through() {
         Ok(sum)
     });
     assert_eq!((sum.unwrap(), runs), (3, 3));
-    #[derive(Debug)]
-    enum Refused {
-        NoMoney,
-        Store,
-    }
-    impl From<Error> for Refused {
-        fn from(_: Error) -> Self {
-            Self::Store
-        }
-    }
     let refused = db.transaction(|tx| {
         tx.put("n", "0")?;
         Err::<(), _>(Refused::NoMoney)
@@ -409,7 +414,7 @@ fn random_transaction(db: &Db, rng: &SeededRng, id: u64) -> Option<Done> {
     let mut tx = db.begin();
     let mut done = Done::default();
     let key = |n: u64| format!("k{n:02}");
-    for _ in 0..1 + rng.below(4) {
+    for _ in 0..=rng.below(4) {
         let n = rng.below(KEYS);
         match rng.below(4) {
             0 => {
