@@ -19,6 +19,7 @@
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod commands;
 mod config;
 mod connection;
@@ -30,6 +31,7 @@ mod event_loop;
 mod failure;
 mod glob;
 mod group;
+mod hash;
 mod held;
 mod histogram;
 mod metrics;
@@ -41,9 +43,11 @@ mod server;
 mod session;
 mod settings;
 mod shared;
+mod sweep;
 mod system;
 mod transaction;
 
+pub use admin::AdminServer;
 pub use config::ServerConfig;
 pub use server::{Server, ShutdownHandle};
 pub use terrace_resp::Limits;

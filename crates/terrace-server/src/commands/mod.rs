@@ -5,21 +5,27 @@
 #![allow(clippy::unnecessary_wraps)] // All commands have one signature, also those that cannot fail.
 
 mod admin;
+mod bitfield;
+mod bits;
 mod client;
 mod configure;
 mod connection;
 mod counters;
 mod expiry;
-mod info;
+mod hash_expiry;
+mod hash_read;
+mod hash_scan;
+mod hash_write;
+pub(crate) mod info;
 mod introspect;
 mod keys;
 mod multi;
 mod options;
 mod scan;
-mod stats;
+pub(crate) mod stats;
 mod string_read;
 mod string_write;
-mod table;
+pub(crate) mod table;
 
 use terrace_resp::{Args, Encoder};
 

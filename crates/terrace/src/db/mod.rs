@@ -16,6 +16,7 @@ mod keyspace;
 mod keyspace_ops;
 mod keyspaces;
 mod level_options;
+mod multi_get;
 mod open;
 mod options;
 mod poison;
@@ -143,6 +144,12 @@ impl Db {
     /// Drops a keyspace and all that is in it, at once, whatever its size. Its handles fail from then on.
     pub fn drop_keyspace(&self, name: &str) -> Result<()> {
         self.handle().core.drop_keyspace(name)
+    }
+
+    /// The time by which expiry is judged, in milliseconds since the Unix epoch: the wall clock's, but never
+    /// earlier than one seen before, also before a reopening.
+    pub fn now_ms(&self) -> u64 {
+        self.handle().core.clock.now_ms()
     }
 
     /// A consistent view of everything written so far.

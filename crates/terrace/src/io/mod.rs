@@ -9,6 +9,7 @@ pub(crate) mod fault;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod manual;
 pub(crate) mod os;
+mod os_map;
 mod os_region;
 pub(crate) mod region;
 #[cfg(any(test, feature = "testing"))]
@@ -36,6 +37,11 @@ pub trait Fs: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file for reading.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file that nobody changes or cuts any more, for reading through a mapping where the system
+    /// has them; otherwise as `open`. A read that the device refuses may then be a signal instead of an error.
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path)
+    }
     /// Opens (or creates) a log region of at least `len` bytes for writing: preallocated, and mapped where
     /// the system can do that safely. An existing file keeps its content.
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>>;
@@ -60,6 +66,11 @@ pub trait Fs: Send + Sync + Debug {
     /// Takes an exclusive lock on a file (created if missing) and writes `content` into it. The lock lasts
     /// until the guard is dropped or the process dies. `WouldBlock` means that somebody else holds it.
     fn lock(&self, path: &Path, content: &[u8]) -> io::Result<Box<dyn LockGuard>>;
+    /// Whether somebody holds the lock of a file. Changes nothing; a file system that cannot tell says no.
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let _ = path;
+        Ok(false)
+    }
     /// A value that changes when the machine restarts, so that recovery can tell a dead process from a
     /// lost power supply. Zero when the system does not say.
     fn boot_id(&self) -> u128;

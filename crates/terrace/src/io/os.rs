@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::os_map::open_mapped;
 use super::os_region::open_region;
 use super::{Clock, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
@@ -35,7 +36,7 @@ pub fn os_fs(unmapped_log: bool) -> Arc<dyn Fs> {
 }
 
 #[derive(Debug)]
-struct OsFile(fs::File);
+pub(super) struct OsFile(pub(super) fs::File);
 
 impl File for OsFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
@@ -63,6 +64,10 @@ impl Fs for OsFs {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(OsFile(fs::File::open(path)?)))
+    }
+
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        open_mapped(path)
     }
 
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
@@ -123,6 +128,18 @@ impl Fs for OsFs {
         file.set_len(0)?;
         file.write_all_at(content, 0)?;
         Ok(Box::new(OsLock { _file: file }))
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        match fs::File::open(path) {
+            // Shared, and given back at once: this must not keep anybody from taking the lock for long.
+            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockShared) {
+                Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(true),
+                outcome => outcome.map(|()| false).map_err(io::Error::from),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn boot_id(&self) -> u128 {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Summary;
 use super::block::Block;
 use super::cache::{Cache, Slots};
 use super::filter::Filter;
@@ -51,7 +52,6 @@ fn read_properties(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> 
 }
 
 /// Reads what a table file says about itself, without the manifest's help.
-#[cfg(test)]
 pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Properties> {
     let file = fs.open(path).at("open", path)?;
     let file_bytes = file.len().at("measure", path)?;
@@ -61,16 +61,31 @@ pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Propertie
     Ok(properties)
 }
 
+/// As `describe`, for those who look at a store.
+pub(super) fn summarise(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Summary> {
+    let file = fs.open(path).at("open", path)?;
+    let footer = read_footer(&*file, path, id, file.len().at("measure", path)?)?;
+    let properties = read_properties(&*file, path, id, footer.properties)?;
+    Ok(Summary {
+        blocks: properties.data_blocks,
+        expiring: properties.meta.entries.saturating_sub(properties.never_expiring),
+        created_at_ms: properties.created_at_ms,
+        origin: properties.origin,
+        filter_bytes: footer.filter.len,
+        index_bytes: footer.index.len,
+        data_bytes: footer.filter.offset,
+    })
+}
+
 impl Loaded {
-    /// Opens the file and reads footer, filter and index.
+    /// Reads footer, filter and index of an open file.
     pub(super) fn open(
-        fs: &dyn Fs,
+        file: Arc<dyn File>,
         path: &Path,
         id: FileId,
         file_bytes: u64,
         cache: Arc<Cache>,
     ) -> Result<Self> {
-        let file = fs.open(path).at("open", path)?;
         let found = file.len().at("measure", path)?;
         if found != file_bytes {
             let detail = format!("expected a file of {file_bytes} bytes, found {found}");

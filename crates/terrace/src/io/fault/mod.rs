@@ -127,6 +127,11 @@ impl Fs for FaultFs {
         Ok(Arc::new(self.opened(self.inner.open(path)?, path)))
     }
 
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.check(FaultOp::OpenRead, &[path])?;
+        Ok(Arc::new(self.opened(self.inner.open_mapped(path)?, path)))
+    }
+
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
         self.check(FaultOp::OpenRegion, &[path])?;
         Ok(Arc::new(self.opened(self.inner.open_region(path, len)?, path)))
@@ -167,6 +172,10 @@ impl Fs for FaultFs {
 
     fn lock(&self, path: &Path, content: &[u8]) -> io::Result<Box<dyn LockGuard>> {
         self.inner.lock(path, content)
+    }
+
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_locked(path)
     }
 
     fn boot_id(&self) -> u128 {
