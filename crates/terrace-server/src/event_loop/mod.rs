@@ -11,6 +11,7 @@ mod finish;
 mod pause;
 mod push;
 mod serve;
+mod users;
 mod waits;
 
 use std::collections::VecDeque;
@@ -237,6 +238,7 @@ impl EventLoop {
                 }
             }
             Message::Show { slot, client, line } => self.show(slot, client, &line),
+            Message::UserChanged(user, by) => self.user_changed(&user, by),
             Message::Push(push, to) => self.deliver(&push, &to),
             Message::PauseChanged => self.pause_changed = true,
             Message::ResetMetrics => self.handle.metrics.reset(),

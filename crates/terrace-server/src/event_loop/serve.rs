@@ -154,7 +154,7 @@ impl EventLoop {
     }
 
     fn limits(&self, session: &Session) -> Limits {
-        if session.authenticated || !self.shared.settings.has_password() {
+        if session.authenticated {
             Limits { bulk_bytes: self.shared.settings.max_argument_bytes(), ..self.shared.config.limits }
         } else {
             Limits::UNAUTHENTICATED
@@ -168,11 +168,10 @@ impl EventLoop {
         command: Option<(u8, &'static Command)>,
         args: Args<'_>,
     ) -> Option<std::ops::Range<usize>> {
-        let (_, command) = command?;
-        let allowed = session.authenticated || !self.shared.settings.has_password();
-        let runs_now =
-            allowed && session.is_plain() && self.shared.pause.until_ms() == 0 && self.shared.groups_reads();
-        (commands::is_get(command) && args.len() == 2 && runs_now).then(|| args.range(1))?
+        let found = command?;
+        let runs_now = session.is_plain() && self.shared.pause.until_ms() == 0 && self.shared.groups_reads();
+        let fits = commands::is_get(found.1) && args.len() == 2 && runs_now;
+        (fits && commands::may_run(session, found, args)).then(|| args.range(1))?
     }
 
     fn context<'a>(&'a mut self, session: &'a mut Session, output: &'a mut Vec<u8>) -> Context<'a> {

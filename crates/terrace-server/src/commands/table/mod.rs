@@ -10,9 +10,9 @@ mod keys;
 use terrace_resp::Args;
 
 use super::{
-    admin, bitfield, bits, client, configure, connection, counters, databases, debug, durability, expiry,
-    hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi, persist,
-    pubsub, scan, scripts, slowlog, stats, string_read, string_write,
+    acl, admin, bitfield, bits, client, configure, connection, counters, databases, debug, durability,
+    expiry, hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi,
+    persist, pubsub, scan, scripts, slowlog, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -51,6 +51,7 @@ const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     pubsub::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
     admin::COMMANDS,
     configure::COMMANDS,
     info::COMMANDS,
