@@ -106,6 +106,35 @@ def check_transaction(checks, client, key):
         checks.equal(f"transaction on {key}", pipe.execute(), [2, b"2"])
 
 
+def check_hashes(checks, client, key):
+    """Hashes, expiry of their fields, and bits, as redis-py converts them for either protocol."""
+    fields = {f"f{n}".encode(): str(n).encode() for n in range(600)}
+    checks.equal(f"{key} hset", client.hset(key, mapping=fields), 600)
+    checks.equal(f"{key} hgetall", client.hgetall(key), fields)
+    checks.equal(f"{key} hmget", client.hmget(key, "f1", "none", "f2"), [b"1", None, b"2"])
+    checks.equal(f"{key} hscan", dict(client.hscan_iter(key, count=50)), fields)
+    checks.equal(f"{key} hkeys", set(client.hkeys(key)), set(fields))
+    checks.equal(f"{key} hincrby", client.hincrby(key, "f1", 41), 42)
+    checks.equal(f"{key} hincrbyfloat", client.hincrbyfloat(key, "f1", 0.5), 42.5)
+    checks.equal(f"{key} hrandfield", len(client.hrandfield(key, 5, withvalues=True)) in (5, 10), True)
+    checks.equal(f"{key} hdel", client.hdel(key, "f1", "none"), 1)
+    checks.equal(f"{key} hlen", client.hlen(key), 599)
+    if hasattr(client, "hpexpire"):
+        checks.equal(f"{key} hpexpire", client.hpexpire(key, 50, "f2", "none"), [1, -2])
+        time.sleep(0.1)
+        checks.equal(f"{key} after expiry", (client.hget(key, "f2"), client.hlen(key)), (None, 598))
+    with client.pipeline(transaction=False) as pipe:
+        for n in range(100):
+            pipe.hset(f"{key}:{n}", mapping={"a": n, "b": "x"})
+        for n in range(100):
+            pipe.hmget(f"{key}:{n}", "a", "b")
+        expected = [2] * 100 + [[str(n).encode(), b"x"] for n in range(100)]
+        checks.equal(f"{key} pipeline", pipe.execute(), expected)
+    checks.equal(f"{key} setbit", client.setbit(f"{key}:bits", 7, 1), 0)
+    checks.equal(f"{key} bitcount", client.bitcount(f"{key}:bits"), 1)
+    checks.equal(f"{key} bitfield", client.bitfield(f"{key}:bits").incrby("u8", 0, 5).execute(), [6])
+
+
 def check_redis_py(checks, port):
     """Types of replies, pipelines, transactions, scans, expiry."""
     import redis
@@ -141,6 +170,7 @@ def check_redis_py(checks, port):
         client.set(f"{name}:large", large)
         checks.equal(f"{name} large value", client.get(f"{name}:large") == large, True)
         checks.that(f"{name} info", client.info())
+        checks.run(check_hashes, client, f"{name}:hash")
         client.close()
 
 

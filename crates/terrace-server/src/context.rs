@@ -38,6 +38,8 @@ pub(crate) struct Context<'a> {
     pub(crate) started_ns: u64,
     /// Whether commands are neither counted nor shown: `EXEC` runs them again.
     pub(crate) quiet: bool,
+    /// Whether errors are not counted either.
+    pub(crate) mutes_errors: bool,
     /// The transaction between `MULTI` and `EXEC` that this command is part of.
     pub(crate) many: Option<Transaction<'a>>,
 }

@@ -17,7 +17,7 @@ use crate::hash::generation::{Dead, Generations};
 pub(crate) const COUNT: u8 = 16;
 
 /// The number of keyspaces: the databases, then the fields of their hashes.
-const SPACES: usize = 2 * COUNT as usize;
+pub(crate) const SPACES: usize = 2 * COUNT as usize;
 
 const NAMES: [&str; SPACES] = [
     "default",

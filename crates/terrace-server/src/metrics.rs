@@ -91,6 +91,8 @@ pub(crate) struct LoopMetrics {
     pub(crate) wakeups: Counter,
     /// Plain writes per group commit.
     pub(crate) group_sizes: Histogram,
+    /// Keys or fields per look-up of several requests together.
+    pub(crate) lookup_sizes: Histogram,
 }
 
 impl Default for LoopMetrics {
@@ -114,6 +116,7 @@ impl Default for LoopMetrics {
             conflicts: Counter::default(),
             wakeups: Counter::default(),
             group_sizes: Histogram::default(),
+            lookup_sizes: Histogram::default(),
         }
     }
 }
@@ -193,6 +196,7 @@ impl LoopMetrics {
         counters.into_iter().chain(&self.denials).for_each(Counter::reset);
         self.error_codes.lock().clear();
         self.group_sizes.reset();
+        self.lookup_sizes.reset();
     }
 }
 

@@ -255,8 +255,8 @@ impl Shared {
         Level::of(self.config.durability)
     }
 
-    /// Whether reads may be looked up together: nobody wants to see each of them.
-    pub(crate) fn groups_reads(&self) -> bool {
+    /// Whether neighbours may be run together: nobody wants to see each of them.
+    pub(crate) fn groups(&self) -> bool {
         !self.observation.monitors.any() && !(0..1000).contains(&self.settings.slow_us())
     }
 

@@ -64,7 +64,7 @@ pub(crate) struct Transaction<'a> {
     /// Whether the commit depends on a read.
     expects: bool,
     /// One bit for each database that did not exist when it was read: what was read there has no stamp.
-    unstamped: u16,
+    unstamped: u32,
     /// The writes of several commands, which see those of the ones before; a single command writes into the
     /// batch at once, unless it reads what it has written.
     pending: Option<Pending>,
@@ -224,6 +224,11 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// How many writes are staged.
+    pub(crate) fn staged(&self) -> usize {
+        self.pending.as_ref().map_or(0, Pending::len)
+    }
+
     /// Commits what was written, on condition that nothing read has changed. A single command that writes
     /// nothing needs no such check: it has read one moment's state or given the answer that ends it. The effects
     /// are for the caller to release, unless there was a conflict.
@@ -249,7 +254,7 @@ impl<'a> Transaction<'a> {
         }
         if self.unstamped != 0 {
             // Somebody may have written there since. Next time those reads have stamps.
-            for db in (0..databases::COUNT).filter(|db| self.unstamped & 1 << db != 0) {
+            for db in (0..databases::SPACES as u8).filter(|db| self.unstamped & 1 << db != 0) {
                 self.databases.create(db)?;
             }
             return Ok(Attempt::Conflict);

@@ -8,7 +8,7 @@ use terrace_resp::Args;
 use super::keys::{container_of, encoding};
 use super::options::integer;
 use super::table::{ADMIN, Command, Flags, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
-use super::{Flow, Handled, shorten};
+use super::{Flow, Handled, debug_protocol, shorten};
 use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, NOT_A_FLOAT};
 
@@ -27,6 +27,7 @@ const BESIDE: Flags = ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI;
 const SUBCOMMANDS: &[Command] = &[
     command("change-repl-id", 2, accept, "Accepted for compatibility; does nothing."),
     command("object", 3, object, "Returns what is known about the value at a key."),
+    command("protocol", 3, protocol, "Answers with a reply of a type."),
     command("quicklist-packed-threshold", 3, accept, "Accepted for compatibility; does nothing."),
     command("reload", -2, reload, "Syncs the log; there is nothing to load again.").flags(BESIDE),
     command("loadaof", 2, reload, "Syncs the log; there is nothing to load again.").flags(BESIDE),
@@ -34,6 +35,11 @@ const SUBCOMMANDS: &[Command] = &[
     command("sleep", 3, sleep, "Answers after so many seconds; other clients are served meanwhile."),
     command("stringmatch-len", -4, accept, "Accepted for compatibility; does nothing."),
 ];
+
+fn protocol(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    check_allowed(cx)?;
+    debug_protocol::protocol(cx, args)
+}
 
 /// Refuses clients that may not use these commands.
 pub(super) fn check_allowed(cx: &Context<'_>) -> Result<(), Failure> {

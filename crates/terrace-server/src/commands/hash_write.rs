@@ -6,7 +6,8 @@ use terrace_resp::number::parse_i64;
 
 use super::options::integer;
 use super::table::{
-    Access, Command, DELETE, DENY_OOM, FAST, Flags, Handler, INSERT, ONE_KEY, READ_WRITE, UPDATE, WRITE,
+    Access, Command, DELETE, DENY_OOM, FAST, Flags, GROUPED, Handler, INSERT, ONE_KEY, READ_WRITE, UPDATE,
+    WRITE,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -22,7 +23,7 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command::new(name, arity, "hash", since, run, summary).flags(WRITE | FAST | flags).keys(ONE_KEY)
+    Command::new(name, arity, "hash", since, run, summary).flags(WRITE | FAST | GROUPED | flags).keys(ONE_KEY)
 }
 
 const SETS: Access = READ_WRITE | UPDATE;

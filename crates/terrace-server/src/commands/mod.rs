@@ -6,18 +6,20 @@
 
 mod acl;
 mod admin;
+mod backup;
 mod bitfield;
 mod bits;
 mod client;
 mod configure;
 mod connection;
 mod counters;
-mod databases;
 mod debug;
+mod debug_protocol;
 mod durability;
 mod expiry;
 mod hash_expiry;
 mod hash_read;
+mod hash_run;
 mod hash_scan;
 mod hash_write;
 pub(crate) mod info;
@@ -50,10 +52,38 @@ use crate::pause::Scope;
 use crate::session::Session;
 use crate::shared::Shared;
 
+pub(crate) use hash_run::{HashRead, hash_run};
 pub(crate) use introspect::HELP;
 pub(crate) use record::Ran;
-pub(crate) use string_read::{get_run, is_get};
-pub(crate) use table::{Command, MAX_COMMANDS, find};
+pub(crate) use string_read::get_run;
+pub(crate) use table::{Command, GROUPED, MAX_COMMANDS, find};
+
+/// Reads that are looked up together with their neighbours of a pipeline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReadKind {
+    /// `GET`.
+    Get,
+    /// `HGET` and `HMGET`.
+    Hash,
+}
+
+/// Which group of reads a command belongs to.
+pub(crate) fn read_kind(command: &Command) -> Option<ReadKind> {
+    let runs = |handler: table::Handler| std::ptr::fn_addr_eq(command.run, handler);
+    if runs(string_read::get) {
+        Some(ReadKind::Get)
+    } else if runs(hash_read::hget) || runs(hash_read::hmget) {
+        Some(ReadKind::Hash)
+    } else {
+        None
+    }
+}
+
+/// Whether the command at an index of the table answers with a list of fields (`HMGET`).
+pub(crate) fn lists_fields(index: u8) -> bool {
+    table::by_index(index)
+        .is_some_and(|command| std::ptr::fn_addr_eq(command.run, hash_read::hmget as table::Handler))
+}
 
 /// What happens after a command.
 pub(crate) enum Flow {
@@ -198,7 +228,7 @@ fn fail(cx: &mut Context<'_>, start: usize, failure: &Failure) -> Flow {
     cx.reply.truncate(start);
     let line = failure.line();
     cx.reply.error(&line);
-    if !cx.quiet {
+    if !cx.mutes_errors {
         cx.metrics.error(&line);
     }
     Flow::Done

@@ -133,7 +133,7 @@ fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 
 fn exec(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let done = run_queue(cx, args);
-    cx.quiet = false;
+    (cx.quiet, cx.mutes_errors) = (false, false);
     done
 }
 
@@ -149,7 +149,7 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     let (start, db) = (cx.reply.position(), cx.session.db);
     let (user, authenticated) = (Arc::clone(&cx.session.user), cx.session.authenticated);
     for attempt in 0..MAX_ATTEMPTS {
-        cx.quiet = attempt > 0;
+        (cx.quiet, cx.mutes_errors) = (attempt > 0, attempt > 0);
         if watches.any_vanished(&cx.shared.databases)? {
             cx.reply.null_array();
             return Ok(Flow::Done);

@@ -10,18 +10,19 @@ mod accept;
 mod finish;
 mod pause;
 mod push;
+mod runs;
 mod serve;
 mod users;
 mod waits;
 
 use std::collections::VecDeque;
 use std::io;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
+use self::runs::PendingRead;
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::held::Barriers;
@@ -45,15 +46,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the shutdown is looked at.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
 
-/// A `GET` waiting to be looked up with its neighbours.
-#[derive(Clone, Debug)]
-struct PendingGet {
-    /// Where its request starts.
-    request_at: usize,
-    /// Where its key is.
-    key: Range<usize>,
-}
-
 /// One event loop.
 pub(crate) struct EventLoop {
     index: usize,
@@ -71,7 +63,7 @@ pub(crate) struct EventLoop {
     barriers: Barriers,
     waits: Waits,
     scratch: Vec<u8>,
-    gets: Vec<PendingGet>,
+    reads: Vec<PendingRead>,
     spare_buffers: Vec<Vec<u8>>,
     /// Connections with a request that waits for the end of a pause, by slot and client.
     postponed: Vec<(usize, u64)>,
@@ -109,7 +101,7 @@ impl EventLoop {
             barriers: Barriers::default(),
             waits: Waits::default(),
             scratch: vec![0; SCRATCH_BYTES],
-            gets: Vec::new(),
+            reads: Vec::new(),
             spare_buffers: Vec::new(),
             postponed: Vec::new(),
             pause_changed: false,

@@ -7,17 +7,15 @@ use std::sync::atomic::Ordering;
 
 use terrace_resp::{Args, Encoder, Limits};
 
-use super::{EventLoop, PendingGet, SCRATCH_BYTES};
-use crate::commands::{self, Command, Flow, Job, Ran};
+use super::runs::{MAX_READS, PendingRead, Written};
+use super::{EventLoop, SCRATCH_BYTES};
+use crate::commands::{self, Command, Flow, GROUPED, Job, Ran};
 use crate::connection::Connection;
 use crate::context::Context;
 use crate::observe;
 use crate::queue::Queued;
 use crate::session::Session;
 use crate::shared::Message;
-
-/// `GET`s looked up together.
-const MAX_GETS: usize = 32;
 
 impl EventLoop {
     /// Serves a connection's share of this turn. A panic costs this connection only.
@@ -101,9 +99,11 @@ impl EventLoop {
     /// Runs the complete requests of `buf` in order; returns how many bytes are done with.
     fn run_requests(&mut self, connection: &mut Connection, buf: &mut [u8]) -> usize {
         let soft = self.shared.config.output_soft_bytes;
-        let mut gets = std::mem::take(&mut self.gets);
-        gets.clear();
+        let mut reads = std::mem::take(&mut self.reads);
+        reads.clear();
         let mut at = 0;
+        // Writes before this position are run one by one.
+        let mut alone_until = 0;
         let mut start_ns = self.shared.config.clock.monotonic_ns();
         connection.backlog = false;
         loop {
@@ -113,14 +113,14 @@ impl EventLoop {
             }
             // Plain text is unescaped where it lies and cannot be decoded twice, so no request that may have
             // to be decoded again is left before it.
-            if !gets.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
-                at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+            if !reads.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
+                at = self.run_reads(connection, &mut reads, buf, &mut start_ns).unwrap_or(at);
                 continue;
             }
             let limits = self.limits(&connection.session);
             let decoded = connection.decoder.decode(&mut buf[at..], &limits);
             let Ok(Some(len)) = decoded else {
-                let Some(answered_to) = self.run_gets(connection, &mut gets, buf, &mut start_ns) else {
+                let Some(answered_to) = self.run_reads(connection, &mut reads, buf, &mut start_ns) else {
                     if let Err(error) = decoded {
                         refuse(connection, error);
                         at = buf.len();
@@ -132,28 +132,42 @@ impl EventLoop {
             };
             let args = connection.decoder.args(&buf[at..]);
             let command = args.get(0).and_then(commands::find);
-            if let Some(key) =
-                self.groupable_get(&connection.session, command, args).filter(|_| buf[at] == b'*')
+            let last = at + len == buf.len();
+            let grouped =
+                command.filter(|found| buf[at] == b'*' && self.runs_now(&connection.session, *found, args));
+            if let Some(read) =
+                grouped.and_then(|(index, command)| PendingRead::new(index, command, args, at))
+                && reads.first().is_none_or(|first: &PendingRead| first.kind == read.kind)
             {
-                gets.push(PendingGet { request_at: at, key: at + key.start..at + key.end });
+                reads.push(read);
                 at += len;
-                if gets.len() < MAX_GETS {
+                if reads.len() < MAX_READS {
                     continue;
                 }
-            } else if gets.is_empty() {
+            } else if reads.is_empty() {
+                let joins = grouped.is_some_and(|(_, command)| command.has(GROUPED));
+                if joins && !last && at >= alone_until {
+                    let end = self.run_writes(connection, &mut buf[at..], &mut start_ns);
+                    match end {
+                        Written::Up(len) => at += len,
+                        Written::Again(len) => alone_until = at + len,
+                    }
+                    connection.decoder.reset();
+                    continue;
+                }
                 self.run_one(connection, command, &buf[at..], &mut start_ns);
                 at += len;
                 continue;
             }
             // Either the group is full, or a request of another kind waits behind it and is decoded again.
-            at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+            at = self.run_reads(connection, &mut reads, buf, &mut start_ns).unwrap_or(at);
             connection.decoder.reset();
         }
-        self.gets = gets;
+        self.reads = reads;
         at
     }
 
-    fn limits(&self, session: &Session) -> Limits {
+    pub(super) fn limits(&self, session: &Session) -> Limits {
         if session.authenticated {
             Limits { bulk_bytes: self.shared.settings.max_argument_bytes(), ..self.shared.config.limits }
         } else {
@@ -161,20 +175,19 @@ impl EventLoop {
         }
     }
 
-    /// The key of a `GET` that may be looked up together with its neighbours.
-    fn groupable_get(
-        &self,
-        session: &Session,
-        command: Option<(u8, &'static Command)>,
-        args: Args<'_>,
-    ) -> Option<std::ops::Range<usize>> {
-        let found = command?;
-        let runs_now = session.is_plain() && self.shared.pause.until_ms() == 0 && self.shared.groups_reads();
-        let fits = commands::is_get(found.1) && args.len() == 2 && runs_now;
-        (fits && commands::may_run(session, found, args)).then(|| args.range(1))?
+    /// Whether this client's command, which has been found, runs when it arrives.
+    fn runs_now(&self, session: &Session, found: (u8, &'static Command), args: Args<'_>) -> bool {
+        session.is_plain()
+            && self.shared.pause.until_ms() == 0
+            && self.shared.groups()
+            && commands::may_run(session, found, args)
     }
 
-    fn context<'a>(&'a mut self, session: &'a mut Session, output: &'a mut Vec<u8>) -> Context<'a> {
+    pub(super) fn context<'a>(
+        &'a mut self,
+        session: &'a mut Session,
+        output: &'a mut Vec<u8>,
+    ) -> Context<'a> {
         let protocol = session.protocol;
         Context {
             shared: &self.shared,
@@ -185,39 +198,9 @@ impl EventLoop {
             now_ms: self.now_ms,
             started_ns: 0,
             quiet: false,
+            mutes_errors: false,
             many: None,
         }
-    }
-
-    /// Looks up the gathered `GET`s. `Some` is where to go on when the client's output is full before the
-    /// last of them: at the first request that was not answered.
-    fn run_gets(
-        &mut self,
-        connection: &mut Connection,
-        gets: &mut Vec<PendingGet>,
-        buf: &[u8],
-        start_ns: &mut u64,
-    ) -> Option<usize> {
-        if gets.is_empty() {
-            return None;
-        }
-        let soft = self.shared.config.output_soft_bytes;
-        let keys: Vec<&[u8]> = gets.iter().map(|get| &buf[get.key.clone()]).collect();
-        let index = commands::find(b"get").map_or(u8::MAX, |(index, _)| index);
-        connection.session.info.command.store(index, Ordering::Relaxed);
-        let room = soft.saturating_sub(connection.output.unsent());
-        let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
-        let answered = commands::get_run(&mut cx, &keys, room);
-        let end_ns = self.shared.config.clock.monotonic_ns();
-        let each_ns = end_ns.saturating_sub(*start_ns) / answered.max(1) as u64;
-        self.handle.metrics.commands[usize::from(index)].record(answered as u64, each_ns);
-        *start_ns = end_ns;
-        let rest = gets.get(answered).map(|get| get.request_at);
-        gets.clear();
-        if rest.is_some() {
-            connection.decoder.reset();
-        }
-        rest
     }
 
     /// Runs the request that the decoder has just completed at the start of `buf`.

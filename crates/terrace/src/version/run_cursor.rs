@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::levels::Version;
 use super::run::Run;
 use crate::base::{Cursor, EntryMeta, Result, Seqno, Slice};
-use crate::table::{Table, TableCursor};
+use crate::table::{Table, TableCursor, WholeBlock};
 
 /// A cursor over some neighbouring tables of a run, in both directions.
 pub(crate) struct RunCursor {
@@ -40,6 +40,66 @@ impl RunCursor {
             Some((_, cursor)) => cursor,
             None => panic!("a run cursor is read only while valid"),
         }
+    }
+
+    /// The newest sequence number in the table under the cursor, which must be valid.
+    pub(crate) fn max_seqno(&self) -> Seqno {
+        self.open.as_ref().map_or(Seqno::MAX, |(index, _)| self.run.tables()[*index].meta().max_seqno)
+    }
+
+    /// From a table in which everything up to `end` is as old as `marker` or older, goes to the first entry that is
+    /// not known to be: at `end`, or where a table with newer entries begins. Tables in between are not opened.
+    pub(crate) fn pass_forward(&mut self, end: &[u8], marker: Seqno) -> Result<()> {
+        let Some(open) = self.open.as_ref().map(|(index, _)| *index) else { return Ok(()) };
+        for index in open..self.span.end {
+            let meta = self.run.tables()[index].meta();
+            if index > open && meta.max_seqno > marker {
+                self.open(index).seek_to_first()?;
+                return self.settle_forward();
+            }
+            if meta.largest.as_slice() >= end {
+                self.open(index).seek(end)?;
+                return self.settle_forward();
+            }
+        }
+        self.open = None;
+        Ok(())
+    }
+
+    /// The same backward: to the last entry before `start`, or to where a table with newer entries ends.
+    pub(crate) fn pass_backward(&mut self, start: &[u8], marker: Seqno) -> Result<()> {
+        let Some(open) = self.open.as_ref().map(|(index, _)| *index) else { return Ok(()) };
+        for index in (self.span.start..=open).rev() {
+            let meta = self.run.tables()[index].meta();
+            if index < open && meta.max_seqno > marker {
+                self.open(index).seek_to_last()?;
+                return self.settle_backward();
+            }
+            if meta.smallest.as_slice() < start {
+                self.open(index).seek_before(start)?;
+                return self.settle_backward();
+            }
+        }
+        self.open = None;
+        Ok(())
+    }
+
+    /// Whether the cursor stands on the first entry of a block.
+    #[inline]
+    pub(crate) fn at_block_start(&self) -> bool {
+        self.open.as_ref().is_some_and(|(_, cursor)| cursor.at_block_start())
+    }
+
+    /// The block under the cursor.
+    pub(crate) fn whole_block(&self) -> Option<WholeBlock> {
+        self.open.as_ref()?.1.whole_block()
+    }
+
+    /// Moves to the first entry of the next block. The cursor must be valid.
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        let Some((_, cursor)) = &mut self.open else { return Ok(()) };
+        cursor.skip_block()?;
+        self.settle_forward()
     }
 
     /// If the open table has ended, goes on to the first entry of the next one.
@@ -161,17 +221,6 @@ impl Version {
             (start < end).then(|| RunCursor::new(Arc::clone(run), start..end, fill_cache))
         };
         self.runs().filter_map(cover).collect()
-    }
-
-    /// `run_cursors`, boxed.
-    pub(crate) fn cursors(
-        &self,
-        lower: &[u8],
-        upper: Option<&[u8]>,
-        fill_cache: bool,
-    ) -> Vec<Box<dyn Cursor>> {
-        let cursors = self.run_cursors(lower, upper, fill_cache).into_iter();
-        cursors.map(|cursor| Box::new(cursor) as Box<dyn Cursor>).collect()
     }
 }
 

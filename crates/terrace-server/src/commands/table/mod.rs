@@ -10,9 +10,9 @@ mod keys;
 use terrace_resp::Args;
 
 use super::{
-    acl, admin, bitfield, bits, client, configure, connection, counters, databases, debug, durability,
-    expiry, hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi,
-    persist, pubsub, scan, scripts, slowlog, stats, string_read, string_write,
+    acl, admin, backup, bitfield, bits, client, configure, connection, counters, debug, durability, expiry,
+    hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi, persist,
+    pubsub, scan, scripts, slowlog, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -20,9 +20,9 @@ use super::{
 pub(crate) use category::{CONNECTION, KEYSPACE, SCRIPTING, find as find_category, names as category_names};
 #[allow(unused_imports)]
 pub(crate) use command::{
-    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, Handler, LOADING, MAY_REPLICATE,
-    NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ, SKIP_MONITOR,
-    SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
+    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
+    MAY_REPLICATE, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ,
+    SKIP_MONITOR, SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
 };
 #[allow(unused_imports)]
 pub(crate) use keys::{
@@ -53,11 +53,11 @@ const FAMILIES: &[&[Command]] = &[
     client::COMMANDS,
     acl::COMMANDS,
     admin::COMMANDS,
+    backup::COMMANDS,
     configure::COMMANDS,
     info::COMMANDS,
     introspect::COMMANDS,
     stats::COMMANDS,
-    databases::COMMANDS,
     debug::COMMANDS,
     memory::COMMANDS,
     persist::COMMANDS,

@@ -42,7 +42,7 @@ pub(super) use build::BlockBuilder;
 
 use crate::base::id::MAX_SEQNO;
 use crate::base::slice::Backing;
-use crate::base::{EntryMeta, Seqno, Slice};
+use crate::base::{EntryMeta, Kind, Seqno, Slice};
 use std::sync::Arc;
 
 const HEADER_BYTES: usize = 32;
@@ -222,7 +222,7 @@ impl Block {
             let byte = self.meta_byte(i);
             let expiry = self.expiry.get(&self.data, i);
             match EntryMeta::from_byte(byte) {
-                Some((_, expires)) if expires == (expiry != 0) => {}
+                Some((meta, expires)) if expires == (expiry != 0) && meta.kind != Kind::RangeDelete => {}
                 _ => {
                     return Err(format!(
                         "expected the meta byte of entry {i}, found {byte:02x} with {expiry}"
@@ -244,6 +244,18 @@ impl Block {
     #[inline]
     pub(super) fn entries(&self) -> usize {
         self.entries
+    }
+
+    /// The block as it was laid out.
+    #[inline]
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Whether entry `i`, which is not the first, has the same key as the one before it.
+    #[inline]
+    pub(super) fn has_key_of_previous(&self, i: usize) -> bool {
+        self.head(i) == self.head(i - 1) && self.tail(i) == self.tail(i - 1)
     }
 
     /// Memory held, for the budget.
