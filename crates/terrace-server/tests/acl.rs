@@ -165,7 +165,7 @@ fn rules_are_refused_as_a_whole_and_with_a_reason() {
     );
     assert!(admin.raw("ACL SETUSER u &* &x").contains("(or the 'allchannels' flag)"));
     assert_eq!(admin.raw("ACL GETUSER u"), before, "nothing of a refused change is kept");
-    assert_eq!(admin.raw("ACL GETUSER v"), "*-1\r\n");
+    assert_eq!(admin.raw("ACL GETUSER v"), "$-1\r\n");
     // Commands that only Redis has may be named, so that users can be taken over; they grant nothing.
     admin.expect("ACL SETUSER u +lpush +xgroup|create +script|load -@sortedset", "+OK");
     assert_eq!(commands_of(&mut admin, "u"), "-@all +lpush +xgroup|create +script|load -@sortedset");
@@ -232,7 +232,7 @@ fn transactions_are_checked_when_queued_and_when_they_run() {
 fn channels_are_checked_and_taken_away() {
     let server = TestServer::start();
     let mut admin = server.client();
-    admin.expect("ACL SETUSER sub on >p resetchannels &news* &deep.* +@pubsub", "+OK");
+    admin.expect("ACL SETUSER sub on >p resetchannels &news* &deep.* +@pubsub +ping", "+OK");
     let mut sub = login(&server, "sub");
     sub.expect("PUBLISH other m", "-NOPERM No permissions to access a channel");
     sub.expect("SPUBLISH other m", "-NOPERM No permissions to access a channel");

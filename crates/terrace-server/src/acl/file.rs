@@ -1,6 +1,7 @@
 //! The file of users (`aclfile`): a line for each, in the words of `ACL LIST`. Reading it is all or nothing.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::io;
 use std::path::Path;
 
@@ -36,12 +37,14 @@ fn parse(text: &[u8], place: &str, every_channel: bool) -> Result<Listed, String
         match parse_line(line, every_channel) {
             Ok((name, _)) if users.contains_key(&name) => {
                 let name = String::from_utf8_lossy(&name);
-                errors.push_str(&format!("{place}:{}: Duplicate user '{name}' found. ", at + 1));
+                let _ = write!(errors, "{place}:{}: Duplicate user '{name}' found. ", at + 1);
             }
             Ok((name, rules)) => {
                 users.insert(name, rules);
             }
-            Err(error) => errors.push_str(&format!("{place}:{}: {error}. ", at + 1)),
+            Err(error) => {
+                let _ = write!(errors, "{place}:{}: {error}. ", at + 1);
+            }
         }
     }
     if errors.is_empty() {

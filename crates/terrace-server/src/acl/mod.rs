@@ -145,7 +145,8 @@ impl Users {
     ) -> Result<Arc<User>, String> {
         let mut all = self.all.write();
         if let Some(user) = all.get(name) {
-            self.put(user, change((*user.rules()).clone())?);
+            let rules = Rules { every_channel, ..(*user.rules()).clone() };
+            self.put(user, change(rules)?);
             return Ok(Arc::clone(user));
         }
         let user = Arc::new(User::new(name, change(Rules::new(every_channel))?));

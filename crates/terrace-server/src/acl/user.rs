@@ -12,6 +12,7 @@ use super::{RuleError, words};
 use crate::pubsub::{Kind, Subscriptions};
 
 /// What is known about a user. Changing one means changing a copy and putting it in place.
+#[allow(clippy::struct_excessive_bools)] // Independent facts, not the states of one thing.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Rules {
     /// Clients may authenticate as this user.
@@ -24,7 +25,7 @@ pub(crate) struct Rules {
     /// The user's own selector, then the further ones; never empty.
     selectors: Vec<Selector>,
     /// Whether selectors begin with all channels (`acl-pubsub-default`).
-    every_channel: bool,
+    pub(super) every_channel: bool,
 }
 
 impl Rules {

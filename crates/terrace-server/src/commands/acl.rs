@@ -45,14 +45,21 @@ const SUBCOMMANDS: &[Command] = &[
     command("whoami", 2, 0, "6.0.0", whoami, "Returns the name of this connection's user."),
 ];
 
+/// Answers with a list.
+fn texts(cx: &mut Context<'_>, texts: &[impl AsRef<[u8]>]) {
+    cx.reply.array(texts.len());
+    for text in texts {
+        cx.reply.bulk(text.as_ref());
+    }
+}
+
 fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     if args.len() > 3 {
         return Err(super::unknown_subcommand("acl", &args[1]));
     }
     let Some(name) = args.get(2) else {
         let names: Vec<&str> = category_names(u32::MAX).collect();
-        cx.reply.array(names.len());
-        names.iter().for_each(|name| cx.reply.bulk(name.as_bytes()));
+        texts(cx, &names);
         return Ok(Flow::Done);
     };
     let unknown = || Failure::text(format!("ERR Unknown category '{}'", shorten(name, 128)));
@@ -63,8 +70,7 @@ fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let fitting = parts(command).filter(|(_, part)| part.acl & category != 0);
         names.extend(fitting.map(|(_, part)| full_name(part, Some(command))));
     }
-    cx.reply.array(names.len());
-    names.iter().for_each(|name| cx.reply.bulk(name.as_bytes()));
+    texts(cx, &names);
     Ok(Flow::Done)
 }
 
@@ -74,16 +80,14 @@ fn whoami(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 }
 
 fn users(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
-    let users = cx.shared.users.all();
-    cx.reply.array(users.len());
-    users.iter().for_each(|user| cx.reply.bulk(user.name()));
+    let names: Vec<Vec<u8>> = cx.shared.users.all().iter().map(|user| user.name().to_vec()).collect();
+    texts(cx, &names);
     Ok(Flow::Done)
 }
 
 fn list(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
-    let users = cx.shared.users.all();
-    cx.reply.array(users.len());
-    users.iter().for_each(|user| cx.reply.bulk(&describe(user)));
+    let lines: Vec<Vec<u8>> = cx.shared.users.all().iter().map(|user| describe(user)).collect();
+    texts(cx, &lines);
     Ok(Flow::Done)
 }
 
@@ -97,11 +101,11 @@ fn getuser(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     cx.reply.bulk(b"flags");
     let flags = rules.flags();
     cx.reply.set(flags.len());
-    flags.iter().for_each(|flag| cx.reply.bulk(flag.as_bytes()));
+    for flag in flags {
+        cx.reply.bulk(flag.as_bytes());
+    }
     cx.reply.bulk(b"passwords");
-    let passwords = rules.passwords();
-    cx.reply.array(passwords.len());
-    passwords.iter().for_each(|digits| cx.reply.bulk(digits.as_bytes()));
+    texts(cx, &rules.passwords());
     let (own, further) = rules.selectors();
     fields(cx, own);
     cx.reply.bulk(b"selectors");
@@ -171,14 +175,9 @@ fn dryrun(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         return Err(unknown());
     }
     let target = Target { index, command, runs };
-    if permission::allows(&user, &target, wanted) {
-        cx.reply.ok();
-        return Ok(Flow::Done);
-    }
-    if let Err(denial) = user.rules().check(&target, wanted) {
-        cx.reply.bulk(permission::in_words(&user, &target, wanted, denial).as_bytes());
-    } else {
-        cx.reply.ok();
+    match user.rules().check(&target, wanted) {
+        Ok(()) => cx.reply.ok(),
+        Err(denial) => cx.reply.bulk(permission::in_words(&user, &target, wanted, denial).as_bytes()),
     }
     Ok(Flow::Done)
 }
