@@ -145,7 +145,8 @@ impl Users {
     ) -> Result<Arc<User>, String> {
         let mut all = self.all.write();
         if let Some(user) = all.get(name) {
-            let rules = Rules { every_channel, ..(*user.rules()).clone() };
+            let mut rules = (*user.rules()).clone();
+            rules.every_channel = every_channel;
             self.put(user, change(rules)?);
             return Ok(Arc::clone(user));
         }
