@@ -17,7 +17,7 @@ const STORE: &str = "/store";
 struct Largest;
 
 impl MergeOperator for Largest {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "largest"
     }
 
@@ -204,7 +204,7 @@ fn without_the_operator_merged_keys_are_refused_and_all_else_works() {
     let db = options(&sim).open(STORE).unwrap();
     let refused = |outcome: Result<(), Error>| match outcome {
         Err(Error::WrongMergeOperator { stored, given: None }) => {
-            assert_eq!(stored.as_deref(), Some("largest"))
+            assert_eq!(stored.as_deref(), Some("largest"));
         }
         other => panic!("found {other:?}"),
     };
@@ -364,7 +364,9 @@ fn no_crash_loses_or_repeats_an_operand() {
     let mut durable = 0;
     let state = |history: &[(String, String)]| {
         let mut state = BTreeMap::<String, String>::new();
-        history.iter().for_each(|(key, operand)| state.entry(key.clone()).or_default().push_str(operand));
+        for (key, operand) in history {
+            state.entry(key.clone()).or_default().push_str(operand);
+        }
         state
     };
     let mut policy = policies[0];
