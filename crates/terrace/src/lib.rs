@@ -88,5 +88,5 @@ pub use io::{
     fault::{Fault, FaultFs, FaultOp, FaultRule},
     manual::{ManualClock, SeededRng},
     os::os_fs,
-    sim::{CrashPolicy, PowerLoss, SimFs},
+    sim::{CrashPolicy, Moment, PowerLoss, SimFs},
 };
