@@ -132,7 +132,7 @@ impl Exploration {
         };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
-            if let Err(detail) = self.run_and_crash(&script, points, sender) {
+            if let Err(detail) = self.run_and_crash(&script, &points, sender) {
                 report.violation(detail);
             }
             for worker in workers {
@@ -143,7 +143,7 @@ impl Exploration {
     }
 
     /// Runs the script once and sends what a crash at each of the points leaves.
-    fn run_and_crash(&self, script: &Script, points: Points, to: SyncSender<Crash>) -> Result<(), String> {
+    fn run_and_crash(&self, script: &Script, points: &Points, to: SyncSender<Crash>) -> Result<(), String> {
         let progress = Arc::new(Mutex::new(Progress::default()));
         let sim = SimFs::new();
         let (watched, reached, exploration) = (points.clone(), Arc::clone(&progress), self.clone());
@@ -162,6 +162,8 @@ impl Exploration {
             let point = Point { at, before, inner: *inner, progress: *progress.lock() };
             self.crash_at(&point, &|policy, seed| sim.crash(policy, seed), &to);
         }
+        // The workers end when nobody can send any more.
+        drop(to);
         outcome
     }
 
