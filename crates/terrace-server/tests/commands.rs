@@ -299,7 +299,7 @@ fn commands_are_documented() {
     let mut con = server.redis();
     let count: usize = cmd("COMMAND").arg("COUNT").query(&mut con).unwrap();
     let names: Vec<String> = cmd("COMMAND").arg("LIST").query(&mut con).unwrap();
-    assert_eq!(names.len(), count);
+    assert_eq!(names.iter().filter(|name| !name.contains('|')).count(), count);
     let all: Vec<Value> = cmd("COMMAND").query(&mut con).unwrap();
     assert_eq!(all.len(), count);
     let keys: Vec<String> =

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use terrace_resp::Args;
 
-use super::keys::container;
+use super::keys::container_of;
 use super::options::integer;
 use super::table::{
-    ADMIN, BLOCKING, Command, DANGEROUS, FAST, Handler, LOADING, NO_KEYS, NO_MULTI, NO_SCRIPT, WRITE,
+    ADMIN, ALLOW_BUSY, CONNECTION, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
+    NO_SCRIPT, STALE, WRITE,
 };
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
@@ -17,57 +18,40 @@ use crate::failure::{Failure, NOT_A_FLOAT, SYNTAX};
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command { name, arity, flags, keys: NO_KEYS, group: "server", since, summary, run, subcommands: &[] }
+    Command::new(name, arity, "server", since, run, summary).flags(flags)
 }
+
+const EMPTIES: Flags = WRITE | DANGEROUS | NO_MULTI;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command(
-        "flushdb",
-        -1,
-        WRITE | DANGEROUS | NO_MULTI,
-        "1.0.0",
-        flushdb,
-        "Removes all keys from the current database.",
-    ),
-    command(
-        "flushall",
-        -1,
-        WRITE | DANGEROUS | NO_MULTI,
-        "1.0.0",
-        flushall,
-        "Removes all keys from all databases.",
-    ),
-    command("time", 1, FAST | LOADING, "2.6.0", time, "Returns the server time."),
+    command("flushdb", -1, EMPTIES, "1.0.0", flushdb, "Removes all keys from the current database.")
+        .categories(KEYSPACE),
+    command("flushall", -1, EMPTIES, "1.0.0", flushall, "Removes all keys from all databases.")
+        .categories(KEYSPACE),
+    command("time", 1, FAST | LOADING | STALE, "2.6.0", time, "Returns the server time."),
     command(
         "lastsave",
         1,
-        FAST | LOADING | ADMIN | DANGEROUS,
+        FAST | LOADING | STALE | ADMIN,
         "1.0.0",
         lastsave,
         "Returns when the server started.",
     ),
-    command("wait", 3, BLOCKING, "3.0.0", wait, "Returns 0 at once: there are no replicas."),
-    Command {
-        subcommands: DEBUG,
-        ..command(
-            "debug",
-            -2,
-            ADMIN | NO_SCRIPT | LOADING | DANGEROUS | NO_MULTI,
-            "1.0.0",
-            container,
-            "A container for debugging commands.",
-        )
-    },
+    Command::new("wait", 3, "generic", "3.0.0", wait, "Returns 0 at once: there are no replicas.")
+        .flags(NO_SCRIPT)
+        .categories(CONNECTION),
+    container_of("debug", "1.0.0", "A container for debugging commands.", DEBUG)
+        .flags(ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI),
     command(
         "shutdown",
         -1,
-        ADMIN | NO_SCRIPT | LOADING | DANGEROUS | NO_MULTI,
+        ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY,
         "1.0.0",
         shutdown,
         "Syncs the log and shuts the server down.",
@@ -83,7 +67,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command(
         "compact",
         1,
-        ADMIN | DANGEROUS | NO_MULTI,
+        ADMIN | NO_MULTI,
         "terrace 0.1.0",
         compact,
         "Compacts everything down to the bottom level.",
@@ -91,7 +75,7 @@ pub(crate) const COMMANDS: &[Command] = &[
 ];
 
 const DEBUG: &[Command] =
-    &[command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds.")];
+    &[command("sleep", 3, ADMIN | NO_MULTI, "1.0.0", debug_sleep, "Answers after so many seconds.")];
 
 /// `ASYNC` and `SYNC` are accepted; emptying a database takes constant time either way.
 fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {

@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use terrace_resp::Args;
 
-use super::keys::container;
+use super::keys::container_of;
 use super::options::integer;
-use super::table::{ADMIN, Command, DANGEROUS, Handler, LOADING, NO_KEYS, NO_SCRIPT, by_index};
+use super::table::{ADMIN, CONNECTION, Command, Flags, Handler, LOADING, NO_SCRIPT, STALE, by_index};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::{Failure, SYNTAX};
@@ -16,29 +16,18 @@ use crate::shared::Message;
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: flags | LOADING | NO_SCRIPT,
-        keys: NO_KEYS,
-        group: "connection",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "connection", since, run, summary).flags(flags | LOADING | NO_SCRIPT | STALE)
 }
 
 /// The commands of this file.
-pub(crate) const COMMANDS: &[Command] = &[Command {
-    subcommands: SUBCOMMANDS,
-    ..command("client", -2, 0, "2.4.0", container, "A container for client connection commands.")
-}];
+pub(crate) const COMMANDS: &[Command] =
+    &[container_of("client", "2.4.0", "A container for client connection commands.", SUBCOMMANDS)
+        .categories(CONNECTION)];
 
 const SUBCOMMANDS: &[Command] = &[
     command("id", 2, 0, "5.0.0", id, "Returns the unique client ID of the connection."),
@@ -46,16 +35,9 @@ const SUBCOMMANDS: &[Command] = &[
     command("setname", 3, 0, "2.6.9", setname, "Sets the connection name."),
     command("setinfo", 4, 0, "7.2.0", setinfo, "Sets information specific to the client or connection."),
     command("info", 2, 0, "6.2.0", info, "Returns information about the connection."),
-    command("list", -2, ADMIN | DANGEROUS, "2.4.0", list, "Lists open connections."),
-    command("kill", -3, ADMIN | DANGEROUS, "2.4.0", kill, "Terminates open connections."),
-    command(
-        "no-evict",
-        3,
-        ADMIN | DANGEROUS,
-        "7.0.0",
-        on_or_off,
-        "Accepted for compatibility; does nothing.",
-    ),
+    command("list", -2, ADMIN, "2.4.0", list, "Lists open connections."),
+    command("kill", -3, ADMIN, "2.4.0", kill, "Terminates open connections."),
+    command("no-evict", 3, ADMIN, "7.0.0", on_or_off, "Accepted for compatibility; does nothing."),
     command("no-touch", 3, 0, "7.2.0", on_or_off, "Accepted for compatibility; does nothing."),
 ];
 

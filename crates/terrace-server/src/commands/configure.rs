@@ -5,8 +5,8 @@
 use terrace_resp::Args;
 use terrace_resp::number::parse_i64;
 
-use super::keys::container;
-use super::table::{ADMIN, Command, DANGEROUS, Handler, LOADING, NO_KEYS, NO_MULTI, NO_SCRIPT};
+use super::keys::container_of;
+use super::table::{ADMIN, Command, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -20,24 +20,14 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: ADMIN | NO_SCRIPT | LOADING | DANGEROUS | NO_MULTI,
-        keys: NO_KEYS,
-        group: "server",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "server", since, run, summary)
+        .flags(ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI)
 }
 
 /// The commands of this file.
-pub(crate) const COMMANDS: &[Command] = &[Command {
-    subcommands: SUBCOMMANDS,
-    ..command("config", -2, "2.0.0", container, "A container for server configuration commands.")
-}];
+pub(crate) const COMMANDS: &[Command] =
+    &[container_of("config", "2.0.0", "A container for server configuration commands.", SUBCOMMANDS)
+        .flags(NO_MULTI)];
 
 const SUBCOMMANDS: &[Command] = &[
     command("get", -3, "2.0.0", get, "Returns the effective values of configuration parameters."),

@@ -6,7 +6,8 @@ use terrace_resp::{Args, Protocol};
 use super::client::check_printable;
 use super::options::database;
 use super::table::{
-    Command, FAST, Handler, LOADING, NEVER_QUEUED, NO_AUTH_NEEDED, NO_KEYS, NO_MULTI, NO_SCRIPT,
+    ALLOW_BUSY, Command, FAST, Flags, Handler, LOADING, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MULTI, NO_SCRIPT,
+    STALE, SUBSCRIBED,
 };
 use super::{Flow, Handled, info, shorten};
 use crate::context::Context;
@@ -15,40 +16,26 @@ use crate::failure::Failure;
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: flags | FAST | LOADING,
-        keys: NO_KEYS,
-        group: "connection",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "connection", since, run, summary).flags(flags | FAST)
 }
+
+/// Works whatever state connection and store are in.
+const ALWAYS: Flags = NO_AUTH_NEEDED | NO_SCRIPT | LOADING | STALE | ALLOW_BUSY;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("ping", -1, 0, "1.0.0", ping, "Returns the server's liveliness response."),
+    command("ping", -1, SUBSCRIBED, "1.0.0", ping, "Returns the server's liveliness response."),
     command("echo", 2, 0, "1.0.0", echo, "Returns the given string."),
-    command("select", 2, 0, "1.0.0", select, "Changes the selected database."),
-    command("auth", -2, NO_AUTH_NEEDED | NO_SCRIPT, "1.0.0", auth, "Authenticates the connection."),
-    command(
-        "hello",
-        -1,
-        NO_AUTH_NEEDED | NO_SCRIPT | NO_MULTI,
-        "6.0.0",
-        hello,
-        "Handshakes with the server.",
-    ),
-    command("quit", -1, NO_AUTH_NEEDED | NO_SCRIPT | NEVER_QUEUED, "1.0.0", quit, "Closes the connection."),
-    command("reset", 1, NO_AUTH_NEEDED | NO_SCRIPT | NEVER_QUEUED, "6.2.0", reset, "Resets the connection."),
+    command("select", 2, LOADING | STALE, "1.0.0", select, "Changes the selected database."),
+    command("auth", -2, ALWAYS, "1.0.0", auth, "Authenticates the connection."),
+    command("hello", -1, ALWAYS | NO_MULTI, "6.0.0", hello, "Handshakes with the server."),
+    command("quit", -1, ALWAYS | NEVER_QUEUED | SUBSCRIBED, "1.0.0", quit, "Closes the connection."),
+    command("reset", 1, ALWAYS | NEVER_QUEUED | SUBSCRIBED, "6.2.0", reset, "Resets the connection."),
 ];
 
 fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Handled {

@@ -17,17 +17,7 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: WRITE | DENY_OOM | FAST,
-        keys: ONE_KEY,
-        group: "string",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "string", since, run, summary).flags(WRITE | DENY_OOM | FAST).keys(ONE_KEY)
 }
 
 /// The commands of this file.

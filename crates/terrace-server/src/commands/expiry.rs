@@ -3,7 +3,7 @@
 use terrace_resp::Args;
 
 use super::options::{MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, integer};
-use super::table::{Command, FAST, Handler, ONE_KEY, READ, WRITE};
+use super::table::{Command, FAST, Handler, ONE_KEY, READ, READ_WRITE, UPDATE, WRITE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -11,63 +11,39 @@ use crate::failure::Failure;
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: flags | FAST,
-        keys: ONE_KEY,
-        group: "generic",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "generic", since, run, summary).flags(FAST).keys(ONE_KEY)
+}
+
+const fn sets(name: &'static str, since: &'static str, run: Handler, summary: &'static str) -> Command {
+    command(name, -3, since, run, summary).flags(WRITE).access(READ_WRITE | UPDATE)
+}
+
+const fn shows(name: &'static str, since: &'static str, run: Handler, summary: &'static str) -> Command {
+    command(name, 2, since, run, summary).flags(READ)
 }
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("expire", -3, WRITE, "1.0.0", expire, "Sets the expiration time of a key in seconds."),
-    command("pexpire", -3, WRITE, "2.6.0", pexpire, "Sets the expiration time of a key in milliseconds."),
-    command(
-        "expireat",
-        -3,
-        WRITE,
-        "1.2.0",
-        expireat,
-        "Sets the expiration time of a key to a Unix timestamp.",
-    ),
-    command(
+    sets("expire", "1.0.0", expire, "Sets the expiration time of a key in seconds."),
+    sets("pexpire", "2.6.0", pexpire, "Sets the expiration time of a key in milliseconds."),
+    sets("expireat", "1.2.0", expireat, "Sets the expiration time of a key to a Unix timestamp."),
+    sets(
         "pexpireat",
-        -3,
-        WRITE,
         "2.6.0",
         pexpireat,
         "Sets the expiration time of a key to a Unix milliseconds timestamp.",
     ),
-    command("ttl", 2, READ, "1.0.0", ttl, "Returns the expiration time in seconds of a key."),
-    command("pttl", 2, READ, "2.6.0", pttl, "Returns the expiration time in milliseconds of a key."),
-    command(
-        "expiretime",
-        2,
-        READ,
-        "7.0.0",
-        expiretime,
-        "Returns the expiration time of a key as a Unix timestamp.",
-    ),
-    command(
-        "pexpiretime",
-        2,
-        READ,
-        "7.0.0",
-        pexpiretime,
-        "Returns the expiration time of a key as a Unix milliseconds timestamp.",
-    ),
-    command("persist", 2, WRITE, "2.2.0", persist, "Removes the expiration time of a key."),
+    shows("ttl", "1.0.0", ttl, "Returns the expiration time in seconds of a key."),
+    shows("pttl", "2.6.0", pttl, "Returns the expiration time in milliseconds of a key."),
+    shows("expiretime", "7.0.0", expiretime, "Returns the expiration time of a key as a Unix timestamp."),
+    shows("pexpiretime", "7.0.0", pexpiretime, "Returns the same as a Unix milliseconds timestamp."),
+    command("persist", 2, "2.2.0", persist, "Removes the expiration time of a key.")
+        .flags(WRITE)
+        .access(READ_WRITE | UPDATE),
 ];
 
 /// When an expiry is replaced.

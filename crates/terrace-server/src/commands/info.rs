@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use terrace_resp::Args;
 
-use super::table::{Command, DANGEROUS, LOADING, NO_KEYS, all};
+use super::table::{Command, DANGEROUS, LOADING, STALE, all};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::databases::COUNT;
@@ -20,17 +20,15 @@ use crate::system;
 pub(crate) const REDIS_VERSION: &str = "7.2.0";
 
 /// The commands of this file.
-pub(crate) const COMMANDS: &[Command] = &[Command {
-    name: "info",
-    arity: -1,
-    flags: LOADING | DANGEROUS,
-    keys: NO_KEYS,
-    group: "server",
-    since: "1.0.0",
-    summary: "Returns information and statistics about the server.",
-    run: info,
-    subcommands: &[],
-}];
+pub(crate) const COMMANDS: &[Command] = &[Command::new(
+    "info",
+    -1,
+    "server",
+    "1.0.0",
+    info,
+    "Returns information and statistics about the server.",
+)
+.flags(LOADING | STALE | DANGEROUS)];
 
 type Section = fn(&Shared, &mut String);
 

@@ -3,8 +3,9 @@
 use terrace_resp::{Args, Encoder};
 
 use super::table::{
-    ADMIN, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Handler, Keys, LOADING, NO_AUTH_NEEDED, NO_KEYS,
-    NO_MULTI, NO_SCRIPT, READ, WRITE, all, find,
+    ACCESS_NAMES, ADMIN, ALLOW_BUSY, Access, BLOCKING, CONNECTION, Command, DENY_OOM, FAST, Flags, Handler,
+    Keys, LOADING, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ, SKIP_MONITOR,
+    SKIP_SLOWLOG, STALE, WRITE, all, as_one_range, category_names, find, find_category,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -18,48 +19,48 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: LOADING,
-        keys: NO_KEYS,
-        group: "server",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "server", since, run, summary).flags(LOADING | STALE)
 }
 
 /// The commands of this file.
-pub(crate) const COMMANDS: &[Command] = &[Command {
-    subcommands: SUBCOMMANDS,
-    ..command("command", -1, "2.8.13", list_all, "Returns detailed information about all commands.")
-}];
+pub(crate) const COMMANDS: &[Command] =
+    &[command("command", -1, "2.8.13", list_all, "Returns detailed information about all commands.")
+        .categories(CONNECTION)
+        .subcommands(SUBCOMMANDS)];
 
 const SUBCOMMANDS: &[Command] = &[
-    command("count", 2, "2.8.13", count, "Returns a count of commands."),
-    command("docs", -2, "7.0.0", docs, "Returns documentary information about commands."),
-    command("info", -2, "2.8.13", info, "Returns information about commands."),
-    command("list", -2, "7.0.0", list, "Returns a list of command names."),
-    command("getkeys", -3, "2.8.13", getkeys, "Extracts the key names from an arbitrary command."),
+    command("count", 2, "2.8.13", count, "Returns a count of commands.").categories(CONNECTION),
+    command("docs", -2, "7.0.0", docs, "Returns documentary information about commands.")
+        .categories(CONNECTION),
+    command("info", -2, "2.8.13", info, "Returns information about commands.").categories(CONNECTION),
+    command("list", -2, "7.0.0", list, "Returns a list of command names.").categories(CONNECTION),
+    command("getkeys", -3, "2.8.13", getkeys, "Extracts the key names from an arbitrary command.")
+        .categories(CONNECTION),
+    command("getkeysandflags", -3, "7.0.0", getkeys_and_flags, "Extracts keys and what is done with them.")
+        .categories(CONNECTION),
 ];
 
 /// What `HELP` runs, for every command with subcommands.
 pub(super) static HELP: Command = command("help", 2, "5.0.0", help, "Returns the subcommands.");
 
 /// Flags and their names.
-const FLAGS: [(u16, &str); 10] = [
+const FLAGS: [(Flags, &str); 16] = [
     (WRITE, "write"),
     (READ, "readonly"),
     (DENY_OOM, "denyoom"),
     (ADMIN, "admin"),
+    (PUBSUB, "pubsub"),
     (NO_SCRIPT, "noscript"),
     (BLOCKING, "blocking"),
     (LOADING, "loading"),
+    (STALE, "stale"),
+    (SKIP_MONITOR, "skip_monitor"),
+    (SKIP_SLOWLOG, "skip_slowlog"),
     (FAST, "fast"),
     (NO_AUTH_NEEDED, "no_auth"),
+    (NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (NO_MULTI, "no_multi"),
+    (ALLOW_BUSY, "allow_busy"),
 ];
 
 fn list_all(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
@@ -79,19 +80,21 @@ fn describe(reply: &mut Encoder<'_>, command: &Command, parent: Option<&Command>
     reply.array(10);
     reply.bulk(full_name(command, parent).as_bytes());
     reply.integer(command.arity);
-    let flags: Vec<&str> = FLAGS.iter().filter(|(flag, _)| command.has(*flag)).map(|(_, n)| *n).collect();
-    simple_set(reply, &flags);
-    let Keys { first, last, step } = command.keys;
+    let flags = FLAGS.iter().filter(|(flag, _)| command.has(*flag)).map(|(_, name)| (*name).to_string());
+    simple_set(reply, flags);
+    let (first, last, step) = as_one_range(command.keys);
     for number in [first, last, step] {
         reply.integer(number);
     }
-    simple_set(reply, &categories(command));
-    reply.array(0);
-    if command.keys == NO_KEYS {
-        reply.array(0);
-    } else {
-        reply.array(1);
-        key_specification(reply, command);
+    simple_set(reply, category_names(command.acl).map(|name| format!("@{name}")));
+    reply.set(0);
+    reply.set(command.keys.len());
+    for keys in command.keys {
+        key_specification(reply, keys, command.access_to(keys));
+    }
+    if command.subcommands.is_empty() {
+        reply.set(0);
+        return;
     }
     reply.array(command.subcommands.len());
     for sub in command.subcommands {
@@ -99,39 +102,23 @@ fn describe(reply: &mut Encoder<'_>, command: &Command, parent: Option<&Command>
     }
 }
 
-fn simple_set(reply: &mut Encoder<'_>, texts: &[&str]) {
+fn simple_set(reply: &mut Encoder<'_>, texts: impl Iterator<Item = String>) {
+    let texts: Vec<String> = texts.collect();
     reply.set(texts.len());
     for text in texts {
-        reply.simple(text);
+        reply.simple(&text);
     }
 }
 
-fn categories(command: &Command) -> Vec<&'static str> {
-    let mut categories = Vec::new();
-    match command.group {
-        "string" => categories.push("@string"),
-        "generic" => categories.push("@keyspace"),
-        "connection" => categories.push("@connection"),
-        "transactions" => categories.push("@transaction"),
-        _ => {}
-    }
-    let by_flag = [
-        (WRITE, "@write"),
-        (READ, "@read"),
-        (ADMIN, "@admin"),
-        (DANGEROUS, "@dangerous"),
-        (BLOCKING, "@blocking"),
-    ];
-    categories.extend(by_flag.iter().filter(|(flag, _)| command.has(*flag)).map(|(_, name)| *name));
-    categories.push(if command.has(FAST) { "@fast" } else { "@slow" });
-    categories
+fn access_set(reply: &mut Encoder<'_>, access: Access) {
+    let names = ACCESS_NAMES.iter().filter(|(bit, _)| access & bit != 0).map(|(_, name)| (*name).to_string());
+    simple_set(reply, names);
 }
 
-fn key_specification(reply: &mut Encoder<'_>, command: &Command) {
+fn key_specification(reply: &mut Encoder<'_>, keys: &Keys, access: Access) {
     reply.map(3);
     reply.bulk(b"flags");
-    let access: [&str; 2] = if command.has(WRITE) { ["RW", "update"] } else { ["RO", "access"] };
-    simple_set(reply, &access);
+    access_set(reply, access);
     reply.bulk(b"begin_search");
     reply.map(2);
     reply.bulk(b"type");
@@ -139,17 +126,16 @@ fn key_specification(reply: &mut Encoder<'_>, command: &Command) {
     reply.bulk(b"spec");
     reply.map(1);
     reply.bulk(b"index");
-    reply.integer(command.keys.first);
+    reply.integer(keys.first);
     reply.bulk(b"find_keys");
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(b"range");
     reply.bulk(b"spec");
     reply.map(3);
-    let Keys { first, last, step } = command.keys;
     // A specification counts from its first key.
-    let last = if last < 0 { last } else { last - first };
-    for (name, value) in [("lastkey", last), ("keystep", step), ("limit", 0)] {
+    let last = if keys.last < 0 { keys.last } else { keys.last - keys.first };
+    for (name, value) in [("lastkey", last), ("keystep", keys.step), ("limit", 0)] {
         reply.bulk(name.as_bytes());
         reply.integer(value);
     }
@@ -164,8 +150,7 @@ fn count(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 fn find_full(name: &[u8]) -> Option<(&'static Command, Option<&'static Command>)> {
     let Some(bar) = memchr::memchr(b'|', name) else { return find(name).map(|(_, c)| (c, None)) };
     let (_, parent) = find(&name[..bar])?;
-    let sub = parent.subcommands.iter().find(|s| name[bar + 1..].eq_ignore_ascii_case(s.name.as_bytes()))?;
-    Some((sub, Some(parent)))
+    Some((parent.subcommand(&name[bar + 1..])?, Some(parent)))
 }
 
 fn info(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
@@ -212,23 +197,37 @@ fn document(reply: &mut Encoder<'_>, command: &Command, parent: Option<&Command>
     }
 }
 
+/// Chooses by what a command is and by its full name.
+type Filter = Box<dyn Fn(&Command, &str) -> bool>;
+
 fn list(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    let names: Vec<&str> = match args.len() {
-        2 => all().iter().map(|command| command.name).collect(),
+    let filter: Filter = match args.len() {
+        2 => Box::new(|_, _| true),
         5 if args[2].eq_ignore_ascii_case(b"filterby") => {
             let wanted = args[4].to_ascii_lowercase();
-            let filter: Box<dyn Fn(&Command) -> bool> = match args[3].to_ascii_lowercase().as_slice() {
-                b"pattern" => Box::new(move |command| glob::matches(&wanted, command.name.as_bytes())),
-                b"aclcat" => Box::new(move |command| {
-                    categories(command).iter().any(|category| category.as_bytes()[1..] == *wanted)
-                }),
-                b"module" => Box::new(|_| false),
+            match args[3].to_ascii_lowercase().as_slice() {
+                b"pattern" => Box::new(move |_, name| glob::matches(&wanted, name.as_bytes())),
+                b"aclcat" => {
+                    let bit = find_category(&wanted).unwrap_or(0);
+                    Box::new(move |command, _| command.acl & bit != 0)
+                }
+                b"module" => Box::new(|_, _| false),
                 _ => return Err(SYNTAX),
-            };
-            all().iter().filter(|command| filter(command)).map(|command| command.name).collect()
+            }
         }
         _ => return Err(SYNTAX),
     };
+    let mut names = Vec::new();
+    for parent in all() {
+        names.extend(Some(parent.name.to_string()).filter(|name| filter(parent, name)));
+        let help = (!parent.subcommands.is_empty()).then_some(&HELP);
+        let subs = parent.subcommands.iter().chain(help);
+        names.extend(
+            subs.map(|sub| (sub, full_name(sub, Some(parent))))
+                .filter(|(sub, name)| filter(sub, name))
+                .map(|(_, name)| name),
+        );
+    }
     cx.reply.array(names.len());
     for name in names {
         cx.reply.bulk(name.as_bytes());
@@ -236,28 +235,41 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-fn getkeys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+/// The keys of the command in the arguments after the second.
+fn keys_of(args: Args<'_>) -> Result<Vec<(&[u8], Access)>, Failure> {
+    const INVALID: Failure = Failure::fixed("ERR Invalid command specified");
     let given = args.from(2);
-    let (_, mut command) = find(&given[0]).ok_or(Failure::fixed("ERR Invalid command specified"))?;
+    let (_, mut command) = find(&given[0]).ok_or(INVALID)?;
     if !command.subcommands.is_empty()
         && let Some(name) = given.get(1)
     {
-        let sub = command.subcommands.iter().find(|s| name.eq_ignore_ascii_case(s.name.as_bytes()));
-        command = sub.ok_or(Failure::fixed("ERR Invalid command specified"))?;
+        command = command.subcommand(name).ok_or(INVALID)?;
     }
-    if command.keys == NO_KEYS {
+    if command.keys.is_empty() {
         return Err(Failure::fixed("ERR The command has no key arguments"));
     }
     if !command.accepts(given.len()) {
         return Err(Failure::fixed("ERR Invalid number of arguments specified for command"));
     }
-    let Keys { first, last, step } = command.keys;
-    let last = if last < 0 { given.len() as i64 + last } else { last };
-    let keys: Vec<&[u8]> =
-        (first..=last).step_by(step.max(1) as usize).filter_map(|at| given.get(at as usize)).collect();
+    Ok(command.keys_in(given).filter_map(|(at, access)| given.get(at).map(|key| (key, access))).collect())
+}
+
+fn getkeys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let keys = keys_of(args)?;
     cx.reply.array(keys.len());
-    for key in keys {
+    for (key, _) in keys {
         cx.reply.bulk(key);
+    }
+    Ok(Flow::Done)
+}
+
+fn getkeys_and_flags(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let keys = keys_of(args)?;
+    cx.reply.array(keys.len());
+    for (key, access) in keys {
+        cx.reply.array(2);
+        cx.reply.bulk(key);
+        access_set(&mut cx.reply, access);
     }
     Ok(Flow::Done)
 }

@@ -5,7 +5,10 @@ use std::collections::HashSet;
 use terrace_resp::Args;
 
 use super::options::{database, integer};
-use super::table::{ALL_KEYS, Command, FAST, Handler, Keys, NO_KEYS, ONE_KEY, READ, TWO_KEYS, WRITE};
+use super::table::{
+    ACCESS, ALL_KEYS, Access, Command, DELETE, DENY_OOM, FAST, FROM_AND_TO, Flags, Handler, INSERT, Keys,
+    MOVED, ONE_KEY, OVERWRITE, READ, READ_ONLY, READ_WRITE, REMOVE, SECOND, WRITE,
+};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
@@ -14,29 +17,25 @@ use crate::transaction::TAG_STRING;
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
-    keys: Keys,
+    flags: Flags,
+    keys: &'static [Keys],
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command { name, arity, flags, keys, group: "generic", since, summary, run, subcommands: &[] }
+    Command::new(name, arity, "generic", since, run, summary).flags(flags).keys(keys)
 }
+
+const REMOVES: Access = REMOVE | DELETE;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("del", -2, WRITE, ALL_KEYS, "1.0.0", del, "Deletes one or more keys."),
-    command("unlink", -2, WRITE | FAST, ALL_KEYS, "4.0.0", del, "Deletes one or more keys."),
-    command(
-        "exists",
-        -2,
-        READ | FAST,
-        ALL_KEYS,
-        "1.0.0",
-        exists,
-        "Determines whether one or more keys exist.",
-    ),
-    command("touch", -2, READ | FAST, ALL_KEYS, "3.2.1", exists, "Returns the number of keys that exist."),
+    command("del", -2, WRITE, ALL_KEYS, "1.0.0", del, "Deletes one or more keys.").access(REMOVES),
+    command("unlink", -2, WRITE | FAST, ALL_KEYS, "4.0.0", del, "Deletes one or more keys.").access(REMOVES),
+    command("exists", -2, READ | FAST, ALL_KEYS, "1.0.0", exists, "Counts those of the keys that exist.")
+        .access(READ_ONLY),
+    command("touch", -2, READ | FAST, ALL_KEYS, "3.2.1", exists, "Counts those of the keys that exist.")
+        .access(READ_ONLY),
     command(
         "type",
         2,
@@ -44,59 +43,69 @@ pub(crate) const COMMANDS: &[Command] = &[
         ONE_KEY,
         "1.0.0",
         type_of,
-        "Determines the type of value stored at a key.",
-    ),
-    command("rename", 3, WRITE, TWO_KEYS, "1.0.0", rename, "Renames a key and overwrites the destination."),
+        "Returns the type of the value stored at a key.",
+    )
+    .access(READ_ONLY),
+    command("rename", 3, WRITE, MOVED, "1.0.0", rename, "Renames a key and overwrites the destination."),
     command(
         "renamenx",
         3,
         WRITE | FAST,
-        TWO_KEYS,
+        MOVED_NX,
         "1.0.0",
         renamenx,
-        "Renames a key only when the target key name doesn't exist.",
+        "Renames a key to one that doesn't exist.",
     ),
-    command("copy", -3, WRITE, TWO_KEYS, "6.2.0", copy, "Copies the value of a key to a new key."),
-    Command {
-        subcommands: OBJECT,
-        ..command(
-            "object",
-            -2,
-            READ,
-            NO_KEYS,
-            "2.2.3",
-            container,
-            "A container for object introspection commands.",
-        )
-    },
-    Command {
-        subcommands: MEMORY,
-        ..command(
-            "memory",
-            -2,
-            READ,
-            NO_KEYS,
-            "4.0.0",
-            container,
-            "A container for memory diagnostics commands.",
-        )
-    },
+    command(
+        "copy",
+        -3,
+        WRITE | DENY_OOM,
+        FROM_AND_TO,
+        "6.2.0",
+        copy,
+        "Copies the value of a key to a new key.",
+    ),
+    container_of("object", "2.2.3", "A container for object introspection commands.", OBJECT),
+    container_of("memory", "4.0.0", "A container for memory diagnostics commands.", MEMORY),
 ];
 
-const SECOND: Keys = Keys { first: 2, last: 2, step: 1 };
+const MOVED_NX: &[Keys] = &[Keys::at(1, READ_WRITE | ACCESS | DELETE), Keys::at(2, OVERWRITE | INSERT)];
 
 const OBJECT: &[Command] = &[
-    command("encoding", 3, READ, SECOND, "2.2.3", object_encoding, "Returns the encoding of a value."),
-    command("refcount", 3, READ, SECOND, "2.2.3", object_refcount, "Returns the reference count of a value."),
-    command("idletime", 3, READ, SECOND, "2.2.3", object_idletime, "Returns the time since the last access."),
-    command("freq", 3, READ, SECOND, "4.0.0", object_freq, "Returns the access frequency of a value."),
+    about_key("encoding", 3, "2.2.3", object_encoding, "Returns the encoding of a value."),
+    about_key("refcount", 3, "2.2.3", object_refcount, "Returns the reference count of a value."),
+    about_key("idletime", 3, "2.2.3", object_idletime, "Returns the time since the last access."),
+    about_key("freq", 3, "4.0.0", object_freq, "Returns the access frequency of a value."),
 ];
 
 const MEMORY: &[Command] =
-    &[command("usage", -3, READ, SECOND, "4.0.0", memory_usage, "Estimates the memory usage of a key.")];
+    &[Command::new("usage", -3, "server", "4.0.0", memory_usage, "Estimates the memory usage of a key.")
+        .flags(READ)
+        .keys(SECOND)
+        .access(READ_ONLY)];
+
+const fn about_key(
+    name: &'static str,
+    arity: i64,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    command(name, arity, READ, SECOND, since, run, summary).access(READ_ONLY)
+}
+
+/// A command of which only the subcommands run.
+pub(super) const fn container_of(
+    name: &'static str,
+    since: &'static str,
+    summary: &'static str,
+    subcommands: &'static [Command],
+) -> Command {
+    Command::new(name, -2, "server", since, container, summary).subcommands(subcommands)
+}
 
 /// Never runs: a command with subcommands is replaced by one of them.
-pub(super) fn container(_: &mut Context<'_>, _: Args<'_>) -> Handled {
+fn container(_: &mut Context<'_>, _: Args<'_>) -> Handled {
     Err(SYNTAX)
 }
 

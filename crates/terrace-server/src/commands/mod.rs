@@ -81,8 +81,7 @@ fn subcommand(command: &'static Command, args: Args<'_>) -> Result<&'static Comm
     if name.eq_ignore_ascii_case(b"help") && args.len() == 2 {
         return Ok(&introspect::HELP);
     }
-    let found = command.subcommands.iter().find(|sub| name.eq_ignore_ascii_case(sub.name.as_bytes()));
-    let Some(found) = found else {
+    let Some(found) = command.subcommand(name) else {
         let shown = shorten(name, 128);
         let container = command.name.to_ascii_uppercase();
         return Err(Failure::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP.")));

@@ -8,7 +8,8 @@
 use terrace_resp::Args;
 
 use super::table::{
-    ALL_KEYS, Command, FAST, Handler, Keys, LOADING, NEVER_QUEUED, NO_KEYS, NO_MULTI, NO_SCRIPT,
+    ALL_KEYS, ALLOW_BUSY, Command, FAST, Flags, Handler, LOADING, NEVER_QUEUED, NO_MULTI, NO_SCRIPT,
+    READ_ONLY, SKIP_SLOWLOG, STALE,
 };
 use super::{Flow, Handled, execute};
 use crate::context::Context;
@@ -20,40 +21,24 @@ use crate::transaction::{Attempt, MAX_ATTEMPTS, Transaction, pause};
 const fn command(
     name: &'static str,
     arity: i64,
-    flags: u16,
-    keys: Keys,
+    flags: Flags,
     since: &'static str,
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command {
-        name,
-        arity,
-        flags: flags | NO_SCRIPT | LOADING,
-        keys,
-        group: "transactions",
-        since,
-        summary,
-        run,
-        subcommands: &[],
-    }
+    Command::new(name, arity, "transactions", since, run, summary)
+        .flags(flags | NO_SCRIPT | LOADING | STALE | ALLOW_BUSY)
 }
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    command("multi", 1, FAST | NEVER_QUEUED, NO_KEYS, "1.2.0", multi, "Starts a transaction."),
-    command("exec", 1, NEVER_QUEUED, NO_KEYS, "1.2.0", exec, "Executes all commands in a transaction."),
-    command("discard", 1, FAST | NEVER_QUEUED, NO_KEYS, "2.0.0", discard, "Discards a transaction."),
-    command(
-        "watch",
-        -2,
-        FAST | NEVER_QUEUED,
-        ALL_KEYS,
-        "2.2.0",
-        watch,
-        "Monitors changes to keys to determine the execution of a transaction.",
-    ),
-    command("unwatch", 1, FAST, NO_KEYS, "2.2.0", unwatch, "Forgets about watched keys of a transaction."),
+    command("multi", 1, FAST | NEVER_QUEUED, "1.2.0", multi, "Starts a transaction."),
+    command("exec", 1, NEVER_QUEUED | SKIP_SLOWLOG, "1.2.0", exec, "Executes all commands in a transaction."),
+    command("discard", 1, FAST | NEVER_QUEUED, "2.0.0", discard, "Discards a transaction."),
+    command("watch", -2, FAST | NEVER_QUEUED, "2.2.0", watch, "Makes the next transaction depend on keys.")
+        .keys(ALL_KEYS)
+        .access(READ_ONLY),
+    command("unwatch", 1, FAST, "2.2.0", unwatch, "Forgets about watched keys of a transaction."),
 ];
 
 const NESTED: Failure = Failure::fixed("ERR MULTI calls can not be nested");

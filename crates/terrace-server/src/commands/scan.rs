@@ -8,59 +8,32 @@ use terrace_resp::{Args, Encoder};
 
 use super::keys::type_name;
 use super::options::integer;
-use super::table::{Command, DANGEROUS, FAST, NO_KEYS, NO_MULTI, READ};
+use super::table::{Command, DANGEROUS, FAST, Handler, KEYSPACE, NO_MULTI, READ};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::cursor::Position;
 use crate::failure::{Failure, SYNTAX};
 use crate::glob;
 
+const fn command(
+    name: &'static str,
+    arity: i64,
+    group: &'static str,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    Command::new(name, arity, group, since, run, summary).flags(READ | NO_MULTI).categories(KEYSPACE)
+}
+
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    Command {
-        name: "scan",
-        arity: -2,
-        flags: READ | NO_MULTI,
-        keys: NO_KEYS,
-        group: "generic",
-        since: "2.8.0",
-        summary: "Iterates over the key names in the database.",
-        run: scan,
-        subcommands: &[],
-    },
-    Command {
-        name: "keys",
-        arity: 2,
-        flags: READ | DANGEROUS | NO_MULTI,
-        keys: NO_KEYS,
-        group: "generic",
-        since: "1.0.0",
-        summary: "Returns all key names that match a pattern.",
-        run: keys,
-        subcommands: &[],
-    },
-    Command {
-        name: "randomkey",
-        arity: 1,
-        flags: READ | NO_MULTI,
-        keys: NO_KEYS,
-        group: "generic",
-        since: "1.0.0",
-        summary: "Returns a random key name from the database.",
-        run: randomkey,
-        subcommands: &[],
-    },
-    Command {
-        name: "dbsize",
-        arity: 1,
-        flags: READ | FAST | NO_MULTI,
-        keys: NO_KEYS,
-        group: "server",
-        since: "1.0.0",
-        summary: "Returns the number of keys in the database.",
-        run: dbsize,
-        subcommands: &[],
-    },
+    command("scan", -2, "generic", "2.8.0", scan, "Iterates over the key names in the database."),
+    command("keys", 2, "generic", "1.0.0", keys, "Returns all key names that match a pattern.")
+        .flags(DANGEROUS),
+    command("randomkey", 1, "generic", "1.0.0", randomkey, "Returns a random key name from the database."),
+    command("dbsize", 1, "server", "1.0.0", dbsize, "Returns the number of keys in the database.")
+        .flags(FAST),
 ];
 
 /// The most keys that one `SCAN` looks at, so that it cannot hold up its loop for long.

@@ -5,24 +5,22 @@ use terrace::Stats;
 use terrace_resp::Args;
 
 use super::info::{command_sums, commands_processed, sum, uptime_s};
-use super::table::{Command, LOADING, NO_KEYS, all};
+use super::table::{Command, LOADING, STALE, all};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::histogram::Merged;
 use crate::shared::Shared;
 
 /// The commands of this file.
-pub(crate) const COMMANDS: &[Command] = &[Command {
-    name: "stats",
-    arity: 1,
-    flags: LOADING,
-    keys: NO_KEYS,
-    group: "server",
-    since: "terrace 0.1.0",
-    summary: "Returns the statistics of server and store as a JSON object.",
-    run: stats,
-    subcommands: &[],
-}];
+pub(crate) const COMMANDS: &[Command] = &[Command::new(
+    "stats",
+    1,
+    "server",
+    "terrace 0.1.0",
+    stats,
+    "Returns the statistics of server and store as a JSON object.",
+)
+.flags(LOADING | STALE)];
 
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();

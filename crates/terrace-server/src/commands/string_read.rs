@@ -3,50 +3,38 @@
 use terrace_resp::Args;
 
 use super::options::integer;
-use super::table::{ALL_KEYS, Command, FAST, ONE_KEY, READ};
+use super::table::{ALL_KEYS, Command, FAST, Handler, ONE_KEY, READ, READ_ONLY};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::transaction::{TAG_STRING, check_string};
 
-const fn command(name: &'static str, arity: i64, since: &'static str, run: super::table::Handler) -> Command {
-    Command {
-        name,
-        arity,
-        flags: READ | FAST,
-        keys: ONE_KEY,
-        group: "string",
-        since,
-        summary: "",
-        run,
-        subcommands: &[],
-    }
+const fn command(
+    name: &'static str,
+    arity: i64,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    Command::new(name, arity, "string", since, run, summary).flags(READ).keys(ONE_KEY)
 }
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    Command { summary: "Returns the string value of a key.", ..command("get", 2, "1.0.0", get) },
-    Command {
-        keys: ALL_KEYS,
-        summary: "Returns the string values of one or more keys.",
-        ..command("mget", -2, "1.0.0", mget)
-    },
-    Command { summary: "Returns the length of a string value.", ..command("strlen", 2, "2.2.0", strlen) },
-    Command {
-        flags: READ,
-        summary: "Returns a part of the string stored at a key.",
-        ..command("getrange", 4, "2.4.0", getrange)
-    },
-    Command {
-        flags: READ,
-        summary: "Returns a part of the string stored at a key.",
-        ..command("substr", 4, "1.0.0", getrange)
-    },
+    command("get", 2, "1.0.0", get, "Returns the string value of a key.").flags(FAST),
+    command("mget", -2, "1.0.0", mget, "Returns the string values of one or more keys.")
+        .flags(FAST)
+        .keys(ALL_KEYS),
+    command("strlen", 2, "2.2.0", strlen, "Returns the length of a string value.")
+        .flags(FAST)
+        .access(READ_ONLY),
+    command("getrange", 4, "2.4.0", getrange, "Returns a part of the string stored at a key."),
+    command("substr", 4, "1.0.0", getrange, "Returns a part of the string stored at a key."),
 ];
 
 /// Whether this is `GET`, which the loop runs in groups; see [`get_run`].
 pub(crate) fn is_get(command: &Command) -> bool {
-    std::ptr::fn_addr_eq(command.run, get as super::table::Handler)
+    std::ptr::fn_addr_eq(command.run, get as Handler)
 }
 
 fn get(cx: &mut Context<'_>, args: Args<'_>) -> Handled {

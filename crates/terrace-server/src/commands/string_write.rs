@@ -3,80 +3,93 @@
 use terrace_resp::Args;
 
 use super::options::{MILLISECONDS, SECONDS, Unit, integer};
-use super::table::{Command, DENY_OOM, FAST, Handler, ONE_KEY, PAIRS, WRITE};
+use super::table::{
+    ACCESS, Access, Command, DELETE, DENY_OOM, FAST, Flags, Handler, INSERT, ONE_KEY, OVERWRITE, PAIRS,
+    READ_WRITE, UPDATE, VARIABLE, WRITE,
+};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, STRING_TOO_LONG, SYNTAX};
 use crate::transaction::{MAX_VALUE_BYTES, check_write};
 
-const fn command(name: &'static str, arity: i64, since: &'static str, run: Handler) -> Command {
-    Command {
-        name,
-        arity,
-        flags: WRITE | DENY_OOM,
-        keys: ONE_KEY,
-        group: "string",
-        since,
-        summary: "",
-        run,
-        subcommands: &[],
-    }
+const fn command(
+    name: &'static str,
+    arity: i64,
+    flags: Flags,
+    since: &'static str,
+    run: Handler,
+    summary: &'static str,
+) -> Command {
+    Command::new(name, arity, "string", since, run, summary).flags(WRITE | flags).keys(ONE_KEY)
 }
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
-    Command {
-        summary: "Sets the string value of a key, ignoring its type. The key is created if it doesn't exist.",
-        ..command("set", -3, "1.0.0", set)
-    },
-    Command {
-        flags: WRITE | DENY_OOM | FAST,
-        summary: "Sets the string value of a key only when the key doesn't exist.",
-        ..command("setnx", 3, "1.0.0", setnx)
-    },
-    Command {
-        summary: "Sets the string value and expiration time of a key.",
-        ..command("setex", 4, "2.0.0", setex)
-    },
-    Command {
-        summary: "Sets the string value and expiration time in milliseconds of a key.",
-        ..command("psetex", 4, "2.6.0", psetex)
-    },
-    Command {
-        flags: WRITE | DENY_OOM | FAST,
-        summary: "Returns the previous string value of a key after setting it to a new value.",
-        ..command("getset", 3, "1.0.0", getset)
-    },
-    Command {
-        flags: WRITE | FAST,
-        summary: "Returns the string value of a key after deleting the key.",
-        ..command("getdel", 2, "6.2.0", getdel)
-    },
-    Command {
-        flags: WRITE | FAST,
-        summary: "Returns the string value of a key after setting its expiration time.",
-        ..command("getex", -2, "6.2.0", getex)
-    },
-    Command {
-        keys: PAIRS,
-        summary: "Sets the string values of one or more keys.",
-        ..command("mset", -3, "1.0.1", mset)
-    },
-    Command {
-        keys: PAIRS,
-        summary: "Sets the string values of one or more keys only when all keys don't exist.",
-        ..command("msetnx", -3, "1.0.1", msetnx)
-    },
-    Command {
-        flags: WRITE | DENY_OOM | FAST,
-        summary: "Appends a string to the value of a key.",
-        ..command("append", 3, "2.0.0", append)
-    },
-    Command {
-        summary: "Overwrites a part of a string value with another by an offset.",
-        ..command("setrange", 4, "2.2.0", setrange)
-    },
+    command("set", -3, DENY_OOM, "1.0.0", set, "Sets the string value of a key, whatever it held.")
+        .access(READ_WRITE | ACCESS | UPDATE | VARIABLE)
+        .access_of(access_of_set),
+    command(
+        "setnx",
+        3,
+        DENY_OOM | FAST,
+        "1.0.0",
+        setnx,
+        "Sets the string value of a key that does not exist.",
+    )
+    .access(OVERWRITE | INSERT),
+    command("setex", 4, DENY_OOM, "2.0.0", setex, "Sets the string value and expiration time of a key.")
+        .access(OVERWRITE | UPDATE),
+    command(
+        "psetex",
+        4,
+        DENY_OOM,
+        "2.6.0",
+        psetex,
+        "Sets value and expiration time in milliseconds of a key.",
+    )
+    .access(OVERWRITE | UPDATE),
+    command(
+        "getset",
+        3,
+        DENY_OOM | FAST,
+        "1.0.0",
+        getset,
+        "Sets the string value of a key, returns the old one.",
+    ),
+    command("getdel", 2, FAST, "6.2.0", getdel, "Returns the string value of a key after deleting the key.")
+        .access(READ_WRITE | ACCESS | DELETE),
+    command(
+        "getex",
+        -2,
+        FAST,
+        "6.2.0",
+        getex,
+        "Returns the string value of a key and sets its expiration time.",
+    ),
+    command("mset", -3, DENY_OOM, "1.0.1", mset, "Sets the string values of one or more keys.")
+        .keys(PAIRS)
+        .access(OVERWRITE | UPDATE),
+    command(
+        "msetnx",
+        -3,
+        DENY_OOM,
+        "1.0.1",
+        msetnx,
+        "Sets the string values of keys if none of them exists.",
+    )
+    .keys(PAIRS)
+    .access(OVERWRITE | INSERT),
+    command("append", 3, DENY_OOM | FAST, "2.0.0", append, "Appends a string to the value of a key.")
+        .access(READ_WRITE | INSERT),
+    command("setrange", 4, DENY_OOM, "2.2.0", setrange, "Overwrites a part of a string value.")
+        .access(READ_WRITE | UPDATE),
 ];
+
+/// `SET` only reads the key if it is to return its old value.
+fn access_of_set(args: Args<'_>) -> Access {
+    let returns_old = args.from(3).iter().any(|arg| arg.eq_ignore_ascii_case(b"get"));
+    if returns_old { READ_WRITE | ACCESS | UPDATE } else { OVERWRITE | UPDATE }
+}
 
 /// When a `SET` happens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

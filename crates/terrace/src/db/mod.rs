@@ -4,6 +4,7 @@
 //! disk in `flush` and `compact`, the way back in `open` and `recovery`.
 
 mod batch;
+mod checkpoint;
 mod clock;
 mod compact;
 mod core;
@@ -173,6 +174,18 @@ impl Db {
         core.check_open()?;
         let version = Arc::clone(&core.current().version);
         version.tables().try_for_each(|(_, table)| table.verify())
+    }
+
+    /// Makes an openable copy of the store in `dir`, which must not exist yet: a store of its own, that holds
+    /// every write acknowledged before the call and, of those that are made meanwhile, all up to some moment.
+    ///
+    /// Writes the memtable to tables and gives these a second name (a hard link) in the copy, so it takes seconds
+    /// at most for a store of any size, and no space until the store's own compactions replace what is shared.
+    /// Across file systems the tables are copied. Reads and writes go on. The copy appears under its name at
+    /// once and whole, or not at all; a copy that a crash interrupts is left beside it as `dir` with `.partial`
+    /// at the end, which is no store, and which the next checkpoint of that name replaces.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<()> {
+        self.handle().core.checkpoint(dir.as_ref())
     }
 
     /// Makes every write acknowledged so far survive a power loss. Concurrent calls share one sync of the log.

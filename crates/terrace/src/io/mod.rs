@@ -15,6 +15,7 @@ pub(crate) mod region;
 pub(crate) mod sim;
 #[cfg(test)]
 mod tests;
+pub(crate) mod transfer;
 
 use std::fmt::Debug;
 use std::io;
@@ -40,6 +41,12 @@ pub trait Fs: Send + Sync + Debug {
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>>;
     /// Renames a file, replacing the target if there is one, in one atomic step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Gives a file a second name in the same file system, as a hard link. Nothing requires that this works:
+    /// callers copy where it fails, which is what happens by default.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let _ = (from, to);
+        Err(io::ErrorKind::Unsupported.into())
+    }
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// The names of the files in a directory, in no particular order. Subdirectories are left out.

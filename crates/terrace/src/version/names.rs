@@ -13,6 +13,10 @@ pub(crate) const CURRENT_TEMP: &str = "CURRENT.tmp";
 /// The file that the process holding the store has locked.
 pub(crate) const LOCK: &str = "LOCK";
 
+/// Marks a directory in which a copy of a store is being made. A directory with this file and without a
+/// `CURRENT` is no store, and its content worth nothing.
+pub(crate) const COPYING: &str = "COPYING";
+
 const MANIFEST_PREFIX: &str = "MANIFEST-";
 const TABLE_SUFFIX: &str = ".tbl";
 
@@ -27,10 +31,22 @@ pub(crate) fn parse_manifest(name: &str) -> Option<FileId> {
     (manifest(id) == name).then_some(id)
 }
 
-/// The number of a table file.
+/// `000012.tbl`.
+pub(crate) fn table(id: FileId) -> String {
+    format!("{id}{TABLE_SUFFIX}")
+}
+
+/// The inverse of `table`.
 pub(crate) fn parse_table(name: &str) -> Option<FileId> {
     let id = FileId(name.strip_suffix(TABLE_SUFFIX)?.parse().ok()?);
-    (format!("{id}{TABLE_SUFFIX}") == name).then_some(id)
+    (table(id) == name).then_some(id)
+}
+
+/// Whether a copy of a store that is being made can hold a file of this name.
+pub(crate) fn is_of_copy(name: &str) -> bool {
+    [CURRENT, CURRENT_TEMP, LOCK, COPYING].contains(&name)
+        || parse_manifest(name).is_some()
+        || parse_table(name).is_some()
 }
 
 /// The names that an opening may delete: tables that no version holds, manifests other than the current one,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::edit::{Edit, Placed};
 use super::levels::Version;
+use super::names;
 use crate::base::{FileId, KeyspaceId, Seqno, key};
 use crate::table::{Table, TableMeta};
 
@@ -91,6 +92,11 @@ impl State {
             Some(name) => Err(format!("two keyspaces are named {name:?}")),
             None => Ok(keyspaces),
         }
+    }
+
+    /// The names of all files that hold its data, beside the manifest.
+    pub(crate) fn files(&self) -> impl Iterator<Item = String> + '_ {
+        self.tables.keys().map(|id| names::table(*id))
     }
 
     /// One edit that makes this state out of an empty one.

@@ -137,6 +137,11 @@ impl Fs for FaultFs {
         self.inner.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.check(FaultOp::Link, &[from, to])?;
+        self.inner.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.check(FaultOp::Remove, &[path])?;
         self.inner.remove(path)

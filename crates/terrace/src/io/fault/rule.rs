@@ -29,6 +29,8 @@ pub enum FaultOp {
     SyncDir,
     /// Renaming; a rule matches either of the two paths.
     Rename,
+    /// Giving a file a second name; a rule matches either of the two paths.
+    Link,
     /// Removing a file.
     Remove,
     /// Listing a directory.

@@ -227,6 +227,12 @@ impl Fs for SimFs {
         state.rename(from, to)
     }
 
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        state.begin(format_args!("link {} to {}", from.display(), to.display()))?;
+        state.link(from, to)
+    }
+
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.shared.lock();
         state.begin(format_args!("remove {}", path.display()))?;

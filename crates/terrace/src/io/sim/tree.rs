@@ -1,7 +1,7 @@
 //! The names on the simulated disk: finding, making, moving and removing them as programs see it.
 //!
 //! Every change is recorded as pending; `dir` knows what of it survives. A path is a list of
-//! names from the root: there are no links and no current directory.
+//! names from the root: there are no symbolic links and no current directory.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -75,6 +75,17 @@ impl State {
     pub(super) fn create_dir(&mut self, path: &Path) -> io::Result<()> {
         let place = self.place(path)?;
         let entry = Entry::Dir(self.new_id());
+        self.names.change(DirOp { entry, from: None, to: Some(place) });
+        Ok(())
+    }
+
+    /// Gives a file a second name; `AlreadyExists` if that is taken.
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let entry = Entry::File(self.lookup_file(from)?);
+        let place = self.place(to)?;
+        if self.names.entries(place.dir).contains_key(&place.name) {
+            return Err(Errno::EXIST.into());
+        }
         self.names.change(DirOp { entry, from: None, to: Some(place) });
         Ok(())
     }

@@ -3,108 +3,38 @@
 //! The index is a hash table built at compile time over the lower-case names as 128-bit numbers; a look-up is
 //! one hash, a comparison of two numbers, and rarely a second step.
 
-use terrace_resp::Args;
+mod category;
+mod command;
+mod keys;
 
 use super::{
-    Handled, admin, client, configure, connection, counters, expiry, info, introspect, keys, multi, scan,
+    admin, client, configure, connection, counters, expiry, info, introspect, keys as generic, multi, scan,
     stats, string_read, string_write,
 };
-use crate::context::Context;
+
+// The whole vocabulary, whether or not a family needs each word yet.
+#[allow(unused_imports)]
+pub(crate) use category::{CONNECTION, KEYSPACE, find as find_category, names as category_names};
+#[allow(unused_imports)]
+pub(crate) use command::{
+    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, Handler, LOADING, MAY_REPLICATE,
+    NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ, SKIP_MONITOR,
+    SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
+};
+#[allow(unused_imports)]
+pub(crate) use keys::{
+    ACCESS, ACCESS_NAMES, ALL_KEYS, Access, DELETE, FROM_AND_TO, INSERT, Keys, MOVED, NO_KEYS, NOT_KEY,
+    ONE_KEY, OVERWRITE, PAIRS, READ_ONLY, READ_WRITE, REMOVE, SECOND, UPDATE, VARIABLE, as_one_range,
+};
 
 /// The number of commands that fit; an index is a byte.
-pub(crate) const MAX_COMMANDS: usize = 128;
-
-/// Changes data.
-pub(crate) const WRITE: u16 = 1;
-/// Reads data.
-pub(crate) const READ: u16 = 1 << 1;
-/// Takes the same time whatever the data.
-pub(crate) const FAST: u16 = 1 << 2;
-/// For operators.
-pub(crate) const ADMIN: u16 = 1 << 3;
-/// Works before authentication.
-pub(crate) const NO_AUTH_NEEDED: u16 = 1 << 4;
-/// May use more memory.
-pub(crate) const DENY_OOM: u16 = 1 << 5;
-/// Works while the store is loading or stale, which here it never is.
-pub(crate) const LOADING: u16 = 1 << 6;
-/// Not for scripts.
-pub(crate) const NO_SCRIPT: u16 = 1 << 7;
-/// May wait.
-pub(crate) const BLOCKING: u16 = 1 << 8;
-/// Can do harm or take long.
-pub(crate) const DANGEROUS: u16 = 1 << 9;
-/// Refused between `MULTI` and `EXEC`: it could not be part of one atomic step.
-pub(crate) const NO_MULTI: u16 = 1 << 10;
-/// Runs at once between `MULTI` and `EXEC`, instead of being queued.
-pub(crate) const NEVER_QUEUED: u16 = 1 << 11;
-
-/// The function that runs a command.
-pub(crate) type Handler = fn(&mut Context<'_>, Args<'_>) -> Handled;
-
-/// Where the keys are among the arguments, the name being number 0; all zero if there are none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Keys {
-    /// The first key.
-    pub(crate) first: i64,
-    /// The last key; negative counts from the end.
-    pub(crate) last: i64,
-    /// From one key to the next.
-    pub(crate) step: i64,
-}
-
-/// No keys.
-pub(crate) const NO_KEYS: Keys = Keys { first: 0, last: 0, step: 0 };
-/// One key after the name.
-pub(crate) const ONE_KEY: Keys = Keys { first: 1, last: 1, step: 1 };
-/// Two keys after the name.
-pub(crate) const TWO_KEYS: Keys = Keys { first: 1, last: 2, step: 1 };
-/// Nothing but keys after the name.
-pub(crate) const ALL_KEYS: Keys = Keys { first: 1, last: -1, step: 1 };
-/// Keys and values in turn.
-pub(crate) const PAIRS: Keys = Keys { first: 1, last: -1, step: 2 };
-
-/// What is known about a command.
-#[derive(Debug)]
-pub(crate) struct Command {
-    /// Its name, in lower case.
-    pub(crate) name: &'static str,
-    /// The number of arguments, the name included; negative for at least so many.
-    pub(crate) arity: i64,
-    /// A sum of the flags above.
-    pub(crate) flags: u16,
-    /// Where its keys are.
-    pub(crate) keys: Keys,
-    /// Its family, as Redis calls it.
-    pub(crate) group: &'static str,
-    /// The version of Redis (or of Terrace) that had it first.
-    pub(crate) since: &'static str,
-    /// What it does, in one line.
-    pub(crate) summary: &'static str,
-    /// What runs it.
-    pub(crate) run: Handler,
-    /// Its subcommands.
-    pub(crate) subcommands: &'static [Command],
-}
-
-impl Command {
-    /// Whether it takes this many arguments.
-    pub(crate) fn accepts(&self, args: usize) -> bool {
-        let args = args as i64;
-        if self.arity >= 0 { args == self.arity } else { args >= -self.arity }
-    }
-
-    /// Whether it has a flag.
-    pub(crate) fn has(&self, flag: u16) -> bool {
-        self.flags & flag != 0
-    }
-}
+pub(crate) const MAX_COMMANDS: usize = 224;
 
 const FAMILIES: [&[Command]; 14] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
-    keys::COMMANDS,
+    generic::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,
     multi::COMMANDS,
@@ -142,7 +72,7 @@ static ALL: [&Command; COUNT] = {
     all
 };
 
-const INDEX_BITS: u32 = 9;
+const INDEX_BITS: u32 = 10;
 const INDEX_SLOTS: usize = 1 << INDEX_BITS;
 const EMPTY: u8 = u8::MAX;
 const MAX_NAME_BYTES: usize = 16;
