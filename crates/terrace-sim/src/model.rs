@@ -16,31 +16,88 @@ pub struct Cell {
 /// The entries of one keyspace.
 pub type Cells = BTreeMap<Vec<u8>, Cell>;
 
-/// A whole store.
+/// One thing that a write changes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// An entry is stored, or removed.
+    Set(String, Vec<u8>, Option<Cell>),
+    /// A keyspace is made.
+    Create(String),
+    /// A keyspace goes, with everything in it.
+    Drop(String),
+    /// A keyspace loses everything in it.
+    Clear(String),
+}
+
+/// A whole store, and what was changed since somebody last asked.
+///
+/// A workload changes the model *before* the store. When the store fails in between, the changes noted are those
+/// that may or may not have happened.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Model {
     /// Keyspaces by name.
     pub keyspaces: BTreeMap<String, Cells>,
+    changes: Vec<Change>,
 }
 
 impl Model {
     /// A new store: one keyspace, empty.
     pub fn new() -> Self {
-        Self { keyspaces: BTreeMap::from([("default".to_string(), Cells::new())]) }
+        let keyspaces = BTreeMap::from([("default".to_string(), Cells::new())]);
+        Self { keyspaces, changes: Vec::new() }
+    }
+
+    /// What was changed since this was last asked, oldest first.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Makes a change, and notes it.
+    pub fn change(&mut self, change: Change) {
+        self.apply(&change);
+        self.changes.push(change);
+    }
+
+    /// Makes a change without noting it.
+    pub fn apply(&mut self, change: &Change) {
+        match change {
+            Change::Set(keyspace, key, cell) => {
+                let Some(cells) = self.keyspaces.get_mut(keyspace) else { return };
+                match cell {
+                    Some(cell) => cells.insert(key.clone(), cell.clone()),
+                    None => cells.remove(key),
+                };
+            }
+            Change::Create(name) => {
+                self.keyspaces.entry(name.clone()).or_default();
+            }
+            Change::Drop(name) => {
+                self.keyspaces.remove(name);
+            }
+            Change::Clear(name) => {
+                self.keyspaces.insert(name.clone(), Cells::new());
+            }
+        }
+    }
+
+    /// Stores an entry, or removes it if `cell` is `None`.
+    pub fn set(&mut self, keyspace: &str, key: &[u8], cell: Option<Cell>) {
+        self.change(Change::Set(keyspace.to_string(), key.to_vec(), cell));
+    }
+
+    /// Removes the entries of a keyspace with keys in `low..high`.
+    pub fn delete_range(&mut self, keyspace: &str, low: &[u8], high: Option<&[u8]>) {
+        let Some(cells) = self.keyspaces.get(keyspace) else { return };
+        let inside = |key: &&Vec<u8>| &key[..] >= low && high.is_none_or(|high| &key[..] < high);
+        let keys: Vec<Vec<u8>> = cells.keys().filter(inside).cloned().collect();
+        for key in keys {
+            self.set(keyspace, &key, None);
+        }
     }
 
     /// The live entry of a key.
     pub fn get(&self, keyspace: &str, key: &[u8], now_ms: u64) -> Option<&Cell> {
         self.keyspaces.get(keyspace)?.get(key).filter(|cell| is_live(cell, now_ms))
-    }
-
-    /// Stores an entry, or removes it if `cell` is `None`.
-    pub fn set(&mut self, keyspace: &str, key: &[u8], cell: Option<Cell>) {
-        let Some(cells) = self.keyspaces.get_mut(keyspace) else { return };
-        match cell {
-            Some(cell) => cells.insert(key.to_vec(), cell),
-            None => cells.remove(key),
-        };
     }
 
     /// The live entries of a keyspace with keys in `low..high`, in order.

@@ -54,7 +54,9 @@ impl Promise {
         let mut earlier = None;
         for count in 0..=*self.writes.end() {
             for cell in count.checked_sub(1).map_or(&[][..], |last| &script.writes[last]) {
-                candidates.iter_mut().for_each(|candidate| candidate.apply(cell));
+                for candidate in &mut candidates {
+                    candidate.apply(cell);
+                }
             }
             let fits = candidates.iter().any(|candidate| candidate.keys == 0);
             if fits && self.writes.contains(&count) {
@@ -122,12 +124,7 @@ pub(super) fn verify(
         sim.stop_at(0);
         outcome
     }));
-    outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_string()
+    outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", crate::panic_text(&*panic))))
 }
 
 /// Opens the store as the next process would.

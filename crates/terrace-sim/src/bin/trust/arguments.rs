@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use terrace_sim::simulation::Steps;
 use terrace_sim::spread::Limits;
 
 /// What to print when the command line makes no sense.
@@ -26,7 +27,7 @@ pub(crate) struct Arguments {
     pub(crate) part: String,
     pub(crate) limits: Limits,
     /// Steps of a simulated run that is to be replayed.
-    pub(crate) steps: Option<String>,
+    pub(crate) steps: Option<Steps>,
     /// What follows that is for the part itself.
     pub(crate) rest: Vec<String>,
 }
@@ -53,7 +54,7 @@ pub(crate) fn parse(mut words: impl Iterator<Item = String>) -> Result<Arguments
             "--jobs" => limits.jobs = number(&value)? as usize,
             "--from-seed" => limits.from_seed = number(&value)?,
             "--seeds" => limits.seeds = number(&value)?,
-            "--steps" => arguments.steps = Some(value),
+            "--steps" => arguments.steps = Some(value.parse()?),
             _ => return Err(format!("unknown option {word}")),
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use terrace::Durability;
 use terrace_sim::crash::Exploration;
+use terrace_sim::simulation::{self, STEPS, Steps, shrink};
 use terrace_sim::spread::spread;
 use terrace_sim::tally::Tally;
 
@@ -12,6 +13,7 @@ use crate::arguments::Arguments;
 /// Runs a part to its end.
 pub(crate) fn run(arguments: &Arguments) -> Tally {
     match &arguments.part[..] {
+        "seeds" => spread(&arguments.limits, |seed| seeds(seed, arguments.steps.as_ref())),
         "crash" => spread(&arguments.limits, crash),
         other => {
             let mut tally = Tally::default();
@@ -25,6 +27,23 @@ pub(crate) fn run(arguments: &Arguments) -> Tally {
 fn durability(seed: u64) -> Durability {
     let interval = Durability::Interval(Duration::from_millis(100));
     [Durability::Process, Durability::Sync, interval, Durability::Memory][(seed % 4) as usize]
+}
+
+/// Tries before a failing run counts as small enough.
+const SHRINKING: usize = 300;
+
+fn seeds(seed: u64, only: Option<&Steps>) -> Tally {
+    let steps = only.cloned().unwrap_or_else(|| Steps::up_to(STEPS));
+    let mut tally = simulation::run(seed, &steps, false).tally;
+    if tally.violations() > 0 {
+        let fails = |steps: &Steps| simulation::run(seed, steps, false).tally.violations() > 0;
+        let few = if only.is_some() { steps } else { shrink(&steps, SHRINKING, fails) };
+        let detail = simulation::run(seed, &few, false).tally.described().join("; ");
+        tally.violation(format!(
+            "made smaller: {detail}\n  replay: trust seeds --from-seed {seed} --seeds 1 --steps {few}"
+        ));
+    }
+    tally
 }
 
 fn crash(seed: u64) -> Tally {
