@@ -71,6 +71,7 @@ mod io;
 mod memtable;
 mod record;
 mod table;
+mod upkeep;
 mod version;
 mod wal;
 
@@ -82,6 +83,8 @@ pub use db::{
     RecoveryProgress, Snapshot, StallStats, Stamp, Stats, WriteOptions,
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
+
+pub use upkeep::backup::{BackupProgress, Backups, Catalog, Generation, Pruned};
 
 #[cfg(any(test, feature = "testing"))]
 pub use io::{

@@ -58,6 +58,8 @@ pub(super) struct Core {
     pub(super) options: Options,
     pub(super) clock: StoreClock,
     pub(super) hash_seed: u64,
+    /// Drawn at this opening; see `TableOptions::origin`.
+    pub(super) origin: u64,
     /// The size at which a memtable is sealed: the option, or more if an empty memtable comes near it.
     pub(super) write_buffer_bytes: u64,
     pub(super) shards: Shards<Shard, SuperVersion>,
@@ -134,14 +136,14 @@ impl Core {
         let _in_order = self.pressure.lock();
         let state = self.current();
         let budget = self.options.memory_budget_bytes;
-        let write_buffer = self.write_buffer_bytes;
         let background = self.options.background_compaction;
         let pending = if background { self.pending_compaction_bytes(&state.version) } else { 0 };
-        let l0_runs = if background { state.version.levels()[0].runs().len() as u64 } else { 0 };
+        let runs = state.version.levels()[0].runs().len() + state.sealed.len();
         let load = Load {
-            memory_bytes: state.sealed_bytes() + write_buffer,
-            memory_limit: write_buffer * SEALED_AND_ACTIVE,
-            l0_runs,
+            sealed_bytes: state.sealed_bytes(),
+            write_buffer_bytes: self.write_buffer_bytes,
+            write_buffers: WRITE_BUFFERS,
+            l0_runs: if background { runs as u64 } else { 0 },
             l0_limit: self.options.l0_limit as u64,
             pending_bytes: pending,
             pending_limit: (budget * PENDING_BUDGETS).max(MIN_PENDING_LIMIT_BYTES),
@@ -162,8 +164,8 @@ impl Core {
     }
 }
 
-/// Memtables that may exist at once, counted in write buffers: the active one and three that are sealed.
-const SEALED_AND_ACTIVE: u64 = 4;
+/// The size of all memtables together at which writers stop, in write buffers.
+const WRITE_BUFFERS: u64 = 4;
 /// Bytes awaiting compaction at which writers stop, in memory budgets.
 const PENDING_BUDGETS: u64 = 32;
 const MIN_PENDING_LIMIT_BYTES: u64 = 1 << 30;

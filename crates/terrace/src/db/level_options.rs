@@ -14,7 +14,7 @@ const EXTRA_FILTER_BITS_MAX: usize = 4;
 impl Core {
     /// How tables of a level are written.
     pub(super) fn table_options(&self, level: usize) -> TableOptions {
-        table_options(&self.options, level)
+        TableOptions { origin: self.origin, ..table_options(&self.options, level) }
     }
 }
 
@@ -26,6 +26,7 @@ fn table_options(options: &Options, level: usize) -> TableOptions {
         block_bytes: options.block_bytes,
         compression: at_bottom.unwrap_or(inherited),
         filter_bits_per_key: filter_bits(options.filter_bits_per_key, level),
+        origin: 0,
     }
 }
 

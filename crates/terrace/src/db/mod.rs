@@ -42,6 +42,8 @@ use std::sync::Arc;
 use crate::base::Result;
 use handle::Handle;
 
+pub(crate) use checkpoint::Frozen;
+
 pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES};
 pub use iter::Iter;
 pub use keyspace::Keyspace;
@@ -104,6 +106,11 @@ impl Db {
         let default = default.inspect_err(|_| drop(core.shut_down()))?;
         let handle = Arc::new(Handle { core, default });
         Ok(Self { default: handle.default_keyspace() })
+    }
+
+    /// A moment of the store, for whoever copies it; see `checkpoint`.
+    pub(crate) fn freeze(&self) -> Result<Frozen> {
+        self.handle().core.freeze()
     }
 
     fn handle(&self) -> &Arc<Handle> {
@@ -176,7 +183,7 @@ impl Db {
         version.tables().try_for_each(|(_, table)| table.verify())
     }
 
-    /// Makes an openable copy of the store in `dir`, which must not exist yet: a store of its own, that holds
+    /// Makes an openable copy of the store in `dir`, which must be missing or empty: a store of its own, that holds
     /// every write acknowledged before the call and, of those that are made meanwhile, all up to some moment.
     ///
     /// Writes the memtable to tables and gives these a second name (a hard link) in the copy, so it takes seconds

@@ -151,6 +151,7 @@ fn build(
     Ok(Core {
         clock: StoreClock::new(Arc::clone(&env.clock), state.clock_ms),
         hash_seed: env.rng.next_u64(),
+        origin: env.rng.next_u64(),
         shards: Shards::new(shards, state.flushed_seqno, current),
         write_buffer_bytes,
         next_file_id: Arc::new(AtomicU64::new(state.next_file_id.max(1))),

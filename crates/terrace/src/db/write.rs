@@ -129,10 +129,16 @@ impl Core {
     fn admit(&self, bytes: u64) -> Result<()> {
         self.check_open()?;
         self.poison.check()?;
-        while self.stall.admit(bytes, &*self.env.clock) == Admission::Full {
-            self.wait_for_room()?;
+        if self.stall.is_pressed() {
+            while self.stall.admit(bytes, self.active_bytes(), &*self.env.clock) == Admission::Full {
+                self.wait_for_room()?;
+            }
         }
         Ok(())
+    }
+
+    fn active_bytes(&self) -> u64 {
+        self.current().active.bytes() as u64
     }
 
     #[cold]
@@ -144,7 +150,7 @@ impl Core {
         self.check_open()?;
         self.poison.check()?;
         self.work.retryable_error()?;
-        self.stall.wait_for_room(Duration::from_millis(10), &*self.env.clock);
+        self.stall.wait_for_room(self.active_bytes(), Duration::from_millis(10), &*self.env.clock);
         Ok(())
     }
 

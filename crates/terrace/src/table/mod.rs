@@ -72,6 +72,9 @@ pub(crate) struct TableOptions {
     pub(crate) compression: Compression,
     /// Filter bits for each key; 0 writes no filter.
     pub(crate) filter_bits_per_key: u8,
+    /// Who writes it: a random number of the opening of the store, 0 when not given. Together with the table's
+    /// own number it names the content, in whatever copy of the store.
+    pub(crate) origin: u64,
 }
 
 impl Default for TableOptions {
@@ -80,6 +83,7 @@ impl Default for TableOptions {
             block_bytes: DEFAULT_BLOCK_BYTES,
             compression: Compression::None,
             filter_bits_per_key: DEFAULT_FILTER_BITS_PER_KEY,
+            origin: 0,
         }
     }
 }

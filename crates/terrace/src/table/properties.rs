@@ -8,6 +8,7 @@
 //! | varint | entries that never expire |
 //! | varint | data blocks |
 //! | varint | creation time in milliseconds since the epoch, 0 when not given |
+//! | varint | origin: a random number drawn by each opening of a store, 0 when not given |
 
 use super::meta::TableMeta;
 use crate::base::varint::{push_u64, take_u64};
@@ -28,6 +29,8 @@ pub(super) struct Properties {
     pub(super) data_blocks: u64,
     /// When the table was written.
     pub(super) created_at_ms: u64,
+    /// Which opening of a store has written it.
+    pub(super) origin: u64,
 }
 
 impl Properties {
@@ -53,6 +56,7 @@ impl Properties {
             never_expiring: 0,
             data_blocks: 0,
             created_at_ms: 0,
+            origin: 0,
         }
     }
 
@@ -95,6 +99,7 @@ impl Properties {
             self.never_expiring,
             self.data_blocks,
             self.created_at_ms,
+            self.origin,
         ] {
             push_u64(out, number);
         }
@@ -110,6 +115,7 @@ impl Properties {
             never_expiring: take_u64(input)?,
             data_blocks: take_u64(input)?,
             created_at_ms: take_u64(input)?,
+            origin: take_u64(input)?,
         };
         input.is_empty().then_some(properties)
     }

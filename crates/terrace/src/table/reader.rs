@@ -75,6 +75,11 @@ impl Table {
         Ok(describe(fs, &table_path(dir, id), id)?.meta)
     }
 
+    /// Which opening of a store has written it; see `TableOptions::origin`. Reads the file at each call.
+    pub(crate) fn origin(&self) -> Result<u64> {
+        Ok(self.loaded()?.properties()?.origin)
+    }
+
     /// What the manifest knows of this table.
     pub(crate) fn meta(&self) -> &TableMeta {
         &self.meta

@@ -91,8 +91,8 @@ impl Pass<'_> {
         let largest = self.last_key().to_vec();
         self.counted.close(std::mem::take(&mut self.smallest), largest);
         let mut stored = self.loaded.properties()?;
-        // The only two that a reader cannot count.
-        self.counted.created_at_ms = stored.created_at_ms;
+        // What a reader cannot count.
+        (self.counted.created_at_ms, self.counted.origin) = (stored.created_at_ms, stored.origin);
         let file_bytes = self.table.meta().file_bytes;
         (self.counted.meta.file_bytes, stored.meta.file_bytes) = (file_bytes, file_bytes);
         let corrupt = |detail| Err(Error::corruption(self.table.path(), 0, detail));

@@ -62,7 +62,7 @@ impl TableWriter {
             block: BlockBuilder::default(),
             plain: Vec::new(),
             index: BlockBuilder::default(),
-            properties: Properties::new(id),
+            properties: Properties { origin: options.origin, ..Properties::new(id) },
             smallest: Vec::new(),
             last_key: Vec::new(),
             last_seqno: 0,

@@ -3,6 +3,7 @@
 //! A version is immutable; an edit leads from one to the next, first in the manifest, then in memory. This
 //! layer decides nothing about what to compact and deletes no file.
 
+mod assembly;
 mod current;
 mod edit;
 mod levels;
@@ -14,6 +15,7 @@ mod state;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub(crate) use assembly::Assembly;
 pub(crate) use current::{Presence, probe};
 pub(crate) use edit::{Edit, LEVELS, Placed};
 pub(crate) use levels::{Level, Version};

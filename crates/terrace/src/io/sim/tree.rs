@@ -104,6 +104,7 @@ impl State {
         match (entry, target) {
             _ if target == Some(entry) => return Ok(()),
             (Entry::File(_), Some(Entry::Dir(_))) => return Err(Errno::ISDIR.into()),
+            (Entry::Dir(_), Some(Entry::Dir(dir))) if self.names.entries(dir).is_empty() => {}
             (Entry::Dir(_), Some(_)) => return Err(Errno::NOTEMPTY.into()),
             (Entry::Dir(_), None) if names(to).starts_with(&names(from)) => return Err(Errno::INVAL.into()),
             _ => {}

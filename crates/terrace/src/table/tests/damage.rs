@@ -46,7 +46,7 @@ fn every_flip_is_noticed(compression: Compression) {
             ((format!("key{}", i / 2 * 7).into_bytes(), Reverse(i)), (meta, value))
         })
         .collect();
-    let options = TableOptions { block_bytes: 300, compression, filter_bits_per_key: 10 };
+    let options = TableOptions { block_bytes: 300, compression, filter_bits_per_key: 10, origin: 77 };
     let meta = write(&dir, 1, options, &rows);
     assert!(check_answers(&open(&dir, &meta, 1 << 20), &rows).is_none());
     let path = table_path(dir.path(), meta.id);

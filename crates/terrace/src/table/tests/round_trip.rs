@@ -25,7 +25,7 @@ fn any_options() -> impl Strategy<Value = TableOptions> {
     let block_bytes = prop_oneof![Just(0usize), 1usize..2000, Just(DEFAULT_BLOCK_BYTES)];
     let filter = prop_oneof![Just(0u8), Just(10), 1u8..30];
     (block_bytes, any_compression(), filter).prop_map(|(block_bytes, compression, filter_bits_per_key)| {
-        TableOptions { block_bytes, compression, filter_bits_per_key }
+        TableOptions { block_bytes, compression, filter_bits_per_key, origin: 77 }
     })
 }
 
