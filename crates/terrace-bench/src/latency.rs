@@ -22,13 +22,14 @@ impl Latency {
         Self { histogram: empty(), last: Instant::now() }
     }
 
-    /// An operation has ended now.
+    /// An operation has ended now; returns the time.
     #[inline]
-    pub(crate) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) -> Instant {
         let now = Instant::now();
         let ns = now.duration_since(self.last).as_nanos() as u64;
         self.histogram.saturating_record(ns);
         self.last = now;
+        now
     }
 
     /// What was recorded.
@@ -69,7 +70,9 @@ mod tests {
     #[test]
     fn each_tick_is_one_operation() {
         let mut latency = Latency::start();
-        (0..5).for_each(|_| latency.tick());
+        (0..5).for_each(|_| {
+            latency.tick();
+        });
         assert_eq!(latency.into_histogram().len(), 5);
     }
 }

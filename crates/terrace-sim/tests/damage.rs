@@ -115,6 +115,13 @@ fn read_all(sim: &SimFs, model: &Model) -> Result<Outcome, String> {
             Err(error) => outcome = named(error)?,
         }
     }
+    let keys: Vec<Vec<u8>> = (0..100).rev().map(|n| format!("key{n:03}").into_bytes()).collect();
+    match db.multi_get(&keys) {
+        Ok(found)
+            if keys.iter().zip(&found).all(|(key, f)| f.as_deref() == model.get(key).map(|v| &v[..])) => {}
+        Ok(_) => return Err("a multi_get finds other values".to_string()),
+        Err(error) => outcome = named(error)?,
+    }
     let entries: Result<Model, Error> =
         db.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec()))).collect();
     match entries {

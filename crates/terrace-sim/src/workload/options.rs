@@ -28,6 +28,7 @@ pub(super) fn random_options(rng: &SeededRng) -> (Options, Durability) {
         .level_ratio(pick(&[2, 4, 10]) as u32)
         .l0_runs(l0_runs)
         .l0_limit(l0_runs + 1 + rng.below(20) as usize)
-        .background_compaction(rng.chance(80));
+        .background_compaction(rng.chance(80))
+        .map_tables(rng.chance(30));
     (options, durability)
 }

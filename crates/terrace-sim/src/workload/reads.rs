@@ -74,11 +74,16 @@ impl Workload {
             return Ok(());
         }
         let at = self.rng.below(self.snapshots.len() as u64) as usize;
+        let keys: Vec<Vec<u8>> = (0..self.rng.below(40)).map(|_| self.key()).collect();
         let (name, keyspace) = self.keyspace();
         let (snapshot, model) = &self.snapshots[at];
         let key = self.key();
         let found = snapshot.get_in(&keyspace, &key).map_err(show)?.map(|entry| to_cell(&entry));
         check("get in snapshot", &found, &model.get(&name, &key, self.now_ms).cloned())?;
+        let found = snapshot.multi_get_in(&keyspace, &keys).map_err(show)?;
+        let found: Vec<Option<Cell>> = found.iter().map(|entry| entry.as_ref().map(to_cell)).collect();
+        let expected = keys.iter().map(|key| model.get(&name, key, self.now_ms).cloned()).collect();
+        check("multi_get in snapshot", &found, &expected)?;
         let expected = model.range(&name, &key, None, self.now_ms);
         self.compare_iter(snapshot.range_in(&keyspace, key..), expected, "range in snapshot")
     }

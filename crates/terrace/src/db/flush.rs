@@ -138,6 +138,7 @@ impl Core {
 
     /// A reader of a table that the manifest names. Does no I/O.
     pub(super) fn open_table(&self, meta: TableMeta) -> Arc<Table> {
-        Arc::new(Table::open(Arc::clone(&self.env.fs), &self.dir, meta, Arc::clone(&self.cache)))
+        let table = Table::open(Arc::clone(&self.env.fs), &self.dir, meta, Arc::clone(&self.cache));
+        Arc::new(table.mapped(self.options.map_tables))
     }
 }

@@ -16,6 +16,7 @@ mod keyspace;
 mod keyspace_ops;
 mod keyspaces;
 mod level_options;
+mod multi_get;
 mod open;
 mod options;
 mod poison;

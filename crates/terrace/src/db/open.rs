@@ -126,8 +126,10 @@ fn build(
 ) -> Result<Core> {
     let state = manifest.state();
     let cache = Cache::new(options.memory_budget_bytes / 4);
-    let open =
-        |meta: &_| Arc::new(Table::open(Arc::clone(&env.fs), dir, Clone::clone(meta), Arc::clone(&cache)));
+    let open = |meta: &_| {
+        let table = Table::open(Arc::clone(&env.fs), dir, Clone::clone(meta), Arc::clone(&cache));
+        Arc::new(table.mapped(options.map_tables))
+    };
     let manifest_path = dir.join(names::manifest(manifest.id()));
     let version = state.version(open).map_err(|detail| Error::corruption(&manifest_path, 0, detail))?;
     let write_buffer = options.effective_write_buffer() as usize;

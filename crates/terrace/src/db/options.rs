@@ -81,6 +81,7 @@ pub struct Options {
     pub(crate) compression: Compression,
     pub(crate) bottom_compression: Option<Compression>,
     pub(crate) compression_from_level: usize,
+    pub(crate) map_tables: bool,
     pub(crate) level_ratio: u32,
     pub(crate) l0_runs: usize,
     pub(crate) l0_limit: usize,
@@ -124,6 +125,7 @@ impl Default for Options {
             compression: Compression::Lz4,
             bottom_compression: None,
             compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
+            map_tables: false,
             level_ratio: DEFAULT_LEVEL_RATIO,
             l0_runs: DEFAULT_L0_RUNS,
             l0_limit: DEFAULT_L0_LIMIT,
@@ -209,6 +211,18 @@ impl Options {
     /// The first level that is compressed; default 2, 0 to 7. The upper levels are small and rewritten often.
     pub fn compression_from_level(mut self, level: usize) -> Self {
         self.compression_from_level = level;
+        self
+    }
+
+    /// Whether table files are read through mappings instead of system calls, where the file system has them;
+    /// default `false`. Reads that miss the cache get cheaper while the files are in the page cache. In return an
+    /// I/O error, or a file that somebody else cuts while the store is open, is no [`Error::Io`] any more but a
+    /// signal (`SIGBUS`) that ends the process, and the kernel may count mapped pages as the process's. Blocks are
+    /// copied into the cache and checked against their checksums as ever. The log is not concerned.
+    ///
+    /// [`Error::Io`]: crate::Error::Io
+    pub fn map_tables(mut self, on: bool) -> Self {
+        self.map_tables = on;
         self
     }
 

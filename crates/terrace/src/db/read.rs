@@ -10,7 +10,8 @@ use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::key::{prefix_successor, push_prefix, split};
 use crate::base::{EntryMeta, KeyspaceId, Result, Seqno, Slice};
-use crate::table::TableMeta;
+use crate::memtable::Memtable;
+use crate::table::{Found, TableMeta};
 
 /// A version of a key, live or not.
 pub(super) struct Version {
@@ -19,18 +20,27 @@ pub(super) struct Version {
     pub(super) value: Slice,
 }
 
+impl From<Found> for Version {
+    fn from(found: Found) -> Self {
+        Self { seqno: found.seqno, meta: found.meta, value: found.value }
+    }
+}
+
 impl SuperVersion {
+    /// The memtables, newest first.
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
+        std::iter::once(&*self.active).chain(self.sealed.iter().map(|sealed| &*sealed.memtable))
+    }
+
     /// The newest version of `key` at or below `at`.
     pub(super) fn find(&self, hash: u64, key: &[u8], at: Seqno) -> Result<Option<Version>> {
-        let memtables = std::iter::once(&self.active).chain(self.sealed.iter().map(|s| &s.memtable));
-        for memtable in memtables {
+        for memtable in self.memtables() {
             if let Some(found) = memtable.get(hash, key, at) {
                 let value = Slice::copy_from(found.value);
                 return Ok(Some(Version { seqno: found.seqno, meta: found.meta, value }));
             }
         }
-        let found = self.version.get(key, filter_hash(key), at)?;
-        Ok(found.map(|f| Version { seqno: f.seqno, meta: f.meta, value: f.value }))
+        Ok(self.version.get(key, filter_hash(key), at)?.map(Version::from))
     }
 }
 
@@ -61,30 +71,6 @@ impl Core {
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
         let stamp = Stamp { seqno: seqno.max(state.flushed_seqno), keyspace };
         Ok((found.and_then(|version| self.live(version)), stamp))
-    }
-
-    /// The current entries of several internal keys, in their order. The memtable slots of a group are
-    /// requested from memory together before the first is read.
-    pub(super) fn multi_get(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Entry>>> {
-        const GROUP: usize = 32;
-        self.check_open()?;
-        let state = self.current();
-        let mut entries = Vec::with_capacity(keys.len());
-        for group in keys.chunks(GROUP) {
-            let mut hashes = [0u64; GROUP];
-            for (hash, key) in hashes.iter_mut().zip(group) {
-                *hash = self.hash(key);
-                state.active.prefetch(*hash);
-            }
-            for hash in &hashes[..group.len()] {
-                state.active.prefetch_entry(*hash);
-            }
-            for (hash, key) in hashes.iter().zip(group) {
-                let found = state.find(*hash, key, MAX_SEQNO)?;
-                entries.push(found.and_then(|version| self.live(version)));
-            }
-        }
-        Ok(entries)
     }
 
     /// What a reader sees of a version now: nothing, if it is a tombstone or expired.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::handle::Handle;
 use super::iter::Iter;
 use super::keyspace::Keyspace;
+use super::multi_get::KeyList;
 use super::snapshots::PinnedSeqno;
 use super::types::Entry;
 use crate::base::{Result, Slice};
@@ -46,6 +47,22 @@ impl Snapshot {
     pub fn get_in(&self, keyspace: &Keyspace, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let internal = keyspace.internal_key(key.as_ref())?;
         self.handle.core.get_at(&internal, self.pinned.seqno())
+    }
+
+    /// The values of several keys of the default keyspace, in the order of the keys; see [`Keyspace::multi_get`].
+    pub fn multi_get<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Slice>>> {
+        let entries = self.multi_get_in(&self.handle.default_keyspace(), keys)?;
+        Ok(entries.into_iter().map(|found| found.map(|entry| entry.value)).collect())
+    }
+
+    /// The entries of several keys of a keyspace, in the order of the keys.
+    pub fn multi_get_in<K: AsRef<[u8]>>(
+        &self,
+        keyspace: &Keyspace,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Entry>>> {
+        let keys = KeyList::of(keyspace, keys)?;
+        self.handle.core.multi_get(&keys, self.pinned.seqno())
     }
 
     /// All entries of the default keyspace.

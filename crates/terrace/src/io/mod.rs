@@ -9,6 +9,7 @@ pub(crate) mod fault;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) mod manual;
 pub(crate) mod os;
+mod os_map;
 mod os_region;
 pub(crate) mod region;
 #[cfg(any(test, feature = "testing"))]
@@ -36,6 +37,11 @@ pub trait Fs: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens an existing file for reading.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens an existing file that nobody changes or cuts any more, for reading through a mapping where the system
+    /// has them; otherwise as `open`. A read that the device refuses may then be a signal instead of an error.
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.open(path)
+    }
     /// Opens (or creates) a log region of at least `len` bytes for writing: preallocated, and mapped where
     /// the system can do that safely. An existing file keeps its content.
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>>;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::os_map::open_mapped;
 use super::os_region::open_region;
 use super::{Clock, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
@@ -35,7 +36,7 @@ pub fn os_fs(unmapped_log: bool) -> Arc<dyn Fs> {
 }
 
 #[derive(Debug)]
-struct OsFile(fs::File);
+pub(super) struct OsFile(pub(super) fs::File);
 
 impl File for OsFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
@@ -63,6 +64,10 @@ impl Fs for OsFs {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(OsFile(fs::File::open(path)?)))
+    }
+
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        open_mapped(path)
     }
 
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {

@@ -114,6 +114,34 @@ fn a_file_opened_for_reading_refuses_writes() {
 }
 
 #[test]
+fn a_mapped_file_reads_as_any_other() {
+    everywhere(|place| {
+        let bytes: Vec<u8> = (0..20_000u32).map(|i| (i % 251) as u8).collect();
+        place.write_file("f", &bytes);
+        let path = place.path("f");
+        let file = place.fs.open_mapped(&path).unwrap();
+        assert_eq!(file.len().unwrap(), 20_000);
+        assert_eq!(read_all(&*file), bytes);
+        let mut middle = [0; 5000];
+        file.read_exact_at(&mut middle, 4095).unwrap();
+        assert_eq!(middle, bytes[4095..9095]);
+        file.read_exact_at(&mut [], 20_000).unwrap();
+        for (len, offset) in [(1, 20_000), (5000, 15_001), (1, u64::MAX - 1), (2, u64::MAX - 1)] {
+            let error = file.read_exact_at(&mut vec![0; len], offset).unwrap_err().kind();
+            // The system takes an offset only up to the largest signed number.
+            assert!(matches!(error, ErrorKind::UnexpectedEof | ErrorKind::InvalidInput), "{error}");
+        }
+        assert!(file.write_all_at(b"new", 0).is_err());
+        place.fs.remove(&path).unwrap();
+        assert_eq!(read_all(&*file), bytes, "a removed file lives as long as it is open");
+        assert_eq!(place.fs.open_mapped(&path).unwrap_err().kind(), ErrorKind::NotFound);
+        place.write_file("empty", b"");
+        let empty = place.fs.open_mapped(&place.path("empty")).unwrap();
+        assert!(empty.is_empty().unwrap() && empty.read_exact_at(&mut [0], 0).is_err());
+    });
+}
+
+#[test]
 fn missing_files_and_directories_are_not_found() {
     everywhere(|place| {
         let missing = place.path("missing");

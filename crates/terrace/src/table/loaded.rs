@@ -12,7 +12,9 @@ use super::index::Index;
 use super::properties::Properties;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
-use crate::io::{File, Fs};
+use crate::io::File;
+#[cfg(test)]
+use crate::io::Fs;
 
 /// An opened table. Its index and filter count as pinned in the cache.
 #[derive(Debug)]
@@ -62,15 +64,14 @@ pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Propertie
 }
 
 impl Loaded {
-    /// Opens the file and reads footer, filter and index.
+    /// Reads footer, filter and index of an open file.
     pub(super) fn open(
-        fs: &dyn Fs,
+        file: Arc<dyn File>,
         path: &Path,
         id: FileId,
         file_bytes: u64,
         cache: Arc<Cache>,
     ) -> Result<Self> {
-        let file = fs.open(path).at("open", path)?;
         let found = file.len().at("measure", path)?;
         if found != file_bytes {
             let detail = format!("expected a file of {file_bytes} bytes, found {found}");

@@ -37,7 +37,7 @@ use crate::base::{EntryMeta, FileId, Seqno, Slice};
 pub(crate) use cache::Cache;
 pub(crate) use cursor::TableCursor;
 pub(crate) use meta::TableMeta;
-pub(crate) use reader::{FilterStats, Table};
+pub(crate) use reader::{FilterStats, Lookup, Probe, Table, find_all};
 pub(crate) use writer::TableWriter;
 
 /// How the blocks of a table are stored.

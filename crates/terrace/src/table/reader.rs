@@ -4,6 +4,8 @@
 //! search, slot load, head search. No lock is taken and no shared counter is bumped unless the block is not
 //! in memory. No pin is held across I/O.
 
+mod lookup;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,8 +24,11 @@ use super::slot::pin;
 use super::{Found, table_path};
 #[cfg(test)]
 use crate::base::FileId;
+use crate::base::error::IoContext;
 use crate::base::{Result, Seqno};
 use crate::io::Fs;
+
+pub(crate) use lookup::{Lookup, Probe, find_all};
 
 const FILTER_REJECTED: usize = 0;
 const FILTER_CONFIRMED: usize = 1;
@@ -46,7 +51,9 @@ pub(crate) struct Table {
     meta: TableMeta,
     path: PathBuf,
     fs: Arc<dyn Fs>,
-    cache: Arc<Cache>,
+    /// Read the file through a mapping where that is possible.
+    mapped: bool,
+    pub(super) cache: Arc<Cache>,
     loaded: OnceLock<Loaded>,
     /// Held while loading, so that a crowd at a new table reads its index once.
     loading: Mutex<()>,
@@ -61,12 +68,19 @@ impl Table {
             path: table_path(dir, meta.id),
             meta,
             fs,
+            mapped: false,
             cache,
             loaded: OnceLock::new(),
             loading: Mutex::new(()),
             obsolete: AtomicBool::new(false),
             filter_counters: Counters::default(),
         }
+    }
+
+    /// The same table, its file read through a mapping where the file system has them, if `mapped`.
+    pub(crate) fn mapped(mut self, mapped: bool) -> Self {
+        self.mapped = mapped;
+        self
     }
 
     /// Reads a table's description out of its own file, for salvage and inspection.
@@ -106,7 +120,9 @@ impl Table {
             return Ok(loaded);
         }
         let (id, file_bytes) = (self.meta.id, self.meta.file_bytes);
-        let loaded = Loaded::open(&*self.fs, &self.path, id, file_bytes, Arc::clone(&self.cache))?;
+        let file = if self.mapped { self.fs.open_mapped(&self.path) } else { self.fs.open(&self.path) };
+        let file = file.at("open", &self.path)?;
+        let loaded = Loaded::open(file, &self.path, id, file_bytes, Arc::clone(&self.cache))?;
         Ok(self.loaded.get_or_init(|| loaded))
     }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::edit::{Edit, LEVELS};
 use super::run::Run;
 use crate::base::{FileId, Result, Seqno};
-use crate::table::{Found, Table, TableMeta};
+use crate::table::{Found, Lookup, Table, TableMeta, find_all};
 
 /// The runs of one level, newest first.
 #[derive(Clone, Default)]
@@ -113,6 +113,16 @@ impl Version {
                 return Ok(None);
             }
         }
+    }
+
+    /// As `get`, for many keys in ascending order, run by run: each key goes on to the next run until it is found.
+    pub(crate) fn get_all(&self, lookups: &mut [Lookup<'_>], at: Seqno) -> Result<()> {
+        let mut probes = Vec::with_capacity(lookups.len());
+        for run in self.runs() {
+            run.probe_all(lookups, at, &mut probes);
+            find_all(lookups, &probes, at)?;
+        }
+        Ok(())
     }
 
     /// The version after `edit`. `open` makes a table of a new meta, without I/O; a moved table is kept as it

@@ -6,8 +6,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::base::Seqno;
 use crate::base::key::head;
-use crate::table::Table;
+use crate::table::{Lookup, Probe, Table};
 
 /// Sorted, disjoint tables.
 pub(crate) struct Run {
@@ -78,6 +79,23 @@ impl Run {
     #[inline]
     pub(crate) fn table_for(&self, key: &[u8]) -> Option<&Arc<Table>> {
         self.tables.get(self.first_reaching(key)).filter(|t| t.meta().smallest.as_slice() <= key)
+    }
+
+    /// Replaces `probes` by one for each lookup that has found nothing yet and has a table here that may hold its
+    /// key at or below `at`. The keys are in ascending order.
+    pub(crate) fn probe_all<'r>(&'r self, lookups: &[Lookup<'_>], at: Seqno, probes: &mut Vec<Probe<'r>>) {
+        probes.clear();
+        let mut index = 0;
+        for (lookup, wanted) in lookups.iter().enumerate().filter(|(_, wanted)| wanted.found.is_none()) {
+            // Neighbouring keys mostly share their table.
+            if self.tables.get(index).is_some_and(|table| table.meta().largest.as_slice() < wanted.key) {
+                index = self.first_reaching(wanted.key);
+            }
+            let Some(table) = self.tables.get(index) else { break };
+            if table.meta().smallest.as_slice() <= wanted.key && table.meta().min_seqno <= at {
+                probes.push(Probe { table, lookup });
+            }
+        }
     }
 
     /// The indices of the tables that overlap `smallest..=largest`.

@@ -127,6 +127,11 @@ impl Fs for FaultFs {
         Ok(Arc::new(self.opened(self.inner.open(path)?, path)))
     }
 
+    fn open_mapped(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.check(FaultOp::OpenRead, &[path])?;
+        Ok(Arc::new(self.opened(self.inner.open_mapped(path)?, path)))
+    }
+
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
         self.check(FaultOp::OpenRegion, &[path])?;
         Ok(Arc::new(self.opened(self.inner.open_region(path, len)?, path)))

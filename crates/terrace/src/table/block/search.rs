@@ -3,10 +3,10 @@
 use std::cmp::Ordering;
 use std::hint::select_unpredictable;
 
-use super::{Block, HEAD_BYTES, KeyForm};
+use super::{Block, COPY_MAX_BYTES, HEAD_BYTES, KeyForm};
 use crate::base::Seqno;
 use crate::base::key::head;
-use crate::table::prefetch::prefetch;
+use crate::table::prefetch::{prefetch, prefetch_lines};
 
 /// Heads in one cache line.
 const HEADS_PER_LINE: usize = 8;
@@ -114,10 +114,19 @@ impl Block {
 
     /// Asks for all heads at once: a binary search would wait for its cache misses one by one.
     #[inline]
-    fn prefetch_heads(&self) {
+    pub(in crate::table) fn prefetch_heads(&self) {
         let heads = self.heads();
         if heads.len() <= HEADS_PER_LINE * PREFETCH_LINES_MAX {
             heads.iter().step_by(HEADS_PER_LINE).for_each(prefetch);
+        }
+    }
+
+    /// Asks for the value of entry `i` if a reader would copy it.
+    #[inline]
+    pub(in crate::table) fn prefetch_value(&self, i: usize) {
+        let value = self.value(i);
+        if value.len() <= COPY_MAX_BYTES {
+            prefetch_lines(value);
         }
     }
 }

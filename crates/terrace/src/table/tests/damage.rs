@@ -36,7 +36,8 @@ fn check_answers(table: &Arc<Table>, rows: &Rows) -> Option<Error> {
     first_error
 }
 
-fn every_flip_is_noticed(compression: Compression) {
+fn every_flip_is_noticed(compression: Compression, mapped: bool) {
+    let open = |dir: &TempDir, meta: &TableMeta, bytes| open_as(dir, meta, bytes, mapped);
     let dir = tempfile::tempdir().unwrap();
     let rows: Rows = (0..14u64)
         .map(|i| {
@@ -68,14 +69,15 @@ fn every_flip_is_noticed(compression: Compression) {
 
 #[test]
 fn every_flipped_bit_gives_a_right_answer_or_an_error() {
-    every_flip_is_noticed(Compression::None);
+    every_flip_is_noticed(Compression::None, false);
+    every_flip_is_noticed(Compression::None, true);
 }
 
 #[test]
 fn every_flipped_bit_of_a_compressed_table_gives_a_right_answer_or_an_error() {
-    every_flip_is_noticed(Compression::Lz4);
+    every_flip_is_noticed(Compression::Lz4, false);
     #[cfg(feature = "zstd")]
-    every_flip_is_noticed(Compression::Zstd);
+    every_flip_is_noticed(Compression::Zstd, false);
 }
 
 #[test]
@@ -86,7 +88,10 @@ fn every_truncation_is_an_error() {
     let file = std::fs::OpenOptions::new().write(true).open(table_path(dir.path(), meta.id)).unwrap();
     for len in (0..meta.file_bytes).rev() {
         file.set_len(len).unwrap();
-        assert!(get(&open(&dir, &meta, 1 << 20), b"user:00000001", MAX_SEQNO).is_err(), "{len}");
+        for mapped in [false, true] {
+            let table = open_as(&dir, &meta, 1 << 20, mapped);
+            assert!(get(&table, b"user:00000001", MAX_SEQNO).is_err(), "{len}");
+        }
         assert!(Table::read_meta(&*os(), dir.path(), meta.id).is_err(), "{len}");
     }
 }

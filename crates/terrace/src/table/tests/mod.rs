@@ -2,6 +2,7 @@
 
 mod damage;
 mod eviction;
+mod lookup;
 mod round_trip;
 
 use super::block::tests::{any_key, any_meta};
@@ -47,6 +48,11 @@ pub(super) fn write(dir: &TempDir, id: u64, options: TableOptions, rows: &Rows) 
 
 pub(super) fn open(dir: &TempDir, meta: &TableMeta, cache_bytes: u64) -> Arc<Table> {
     Arc::new(Table::open(os(), dir.path(), meta.clone(), Cache::new(cache_bytes)))
+}
+
+/// As `open`, or through a mapping.
+pub(super) fn open_as(dir: &TempDir, meta: &TableMeta, cache_bytes: u64, mapped: bool) -> Arc<Table> {
+    Arc::new(Table::open(os(), dir.path(), meta.clone(), Cache::new(cache_bytes)).mapped(mapped))
 }
 
 /// What a table should answer to `get`.

@@ -1,0 +1,115 @@
+//! Batched point reads: one super version, all keys, a place of the store at a time.
+//!
+//! The answers are those of `get`, key by key, in the order asked. The memtables go first, newest to oldest, and
+//! only the keys that none of them has go on to the tables, in ascending order. At every stage the memory of
+//! a group of keys is requested before the first of it is read.
+
+use super::core::Core;
+use super::keyspace::Keyspace;
+use super::read::Version;
+use super::super_version::SuperVersion;
+use super::types::Entry;
+use crate::base::hash::filter_hash;
+use crate::base::{Result, Seqno, Slice};
+use crate::memtable::Memtable;
+use crate::table::Lookup;
+
+/// Keys that a memtable is asked for together.
+const GROUP: usize = 32;
+
+/// Internal keys, one behind the other in one buffer.
+pub(super) struct KeyList {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl KeyList {
+    /// The internal keys of `keys` in `keyspace`.
+    pub(super) fn of<K: AsRef<[u8]>>(keyspace: &Keyspace, keys: impl IntoIterator<Item = K>) -> Result<Self> {
+        let keys = keys.into_iter();
+        let mut list = Self { bytes: Vec::new(), ends: Vec::with_capacity(keys.size_hint().0) };
+        for key in keys {
+            keyspace.push_internal_key(&mut list.bytes, key.as_ref())?;
+            list.ends.push(list.bytes.len());
+        }
+        Ok(list)
+    }
+
+    fn get(&self, i: usize) -> &[u8] {
+        let start = if i == 0 { 0 } else { self.ends[i - 1] };
+        &self.bytes[start..self.ends[i]]
+    }
+}
+
+/// A key on its way through the memtables: its place in the list, and its hash.
+struct Pending {
+    place: usize,
+    hash: u64,
+}
+
+impl Core {
+    /// The entries of several keys at or below `at`, in their order.
+    pub(super) fn multi_get(&self, keys: &KeyList, at: Seqno) -> Result<Vec<Option<Entry>>> {
+        self.check_open()?;
+        let state = self.current();
+        let versions = state.find_all(keys, |key| self.hash(key), at)?;
+        Ok(versions.into_iter().map(|version| version.and_then(|version| self.live(version))).collect())
+    }
+}
+
+impl SuperVersion {
+    /// The newest version of each key at or below `at`.
+    fn find_all(
+        &self,
+        keys: &KeyList,
+        hash: impl Fn(&[u8]) -> u64,
+        at: Seqno,
+    ) -> Result<Vec<Option<Version>>> {
+        if let [_] = keys.ends[..] {
+            let key = keys.get(0);
+            return Ok(vec![self.find(hash(key), key, at)?]);
+        }
+        let mut versions: Vec<_> = keys.ends.iter().map(|_| None).collect();
+        let pending = |place| Pending { place, hash: hash(keys.get(place)) };
+        let mut pending: Vec<_> = (0..keys.ends.len()).map(pending).collect();
+        for memtable in self.memtables().filter(|memtable| !memtable.is_empty()) {
+            for group in pending.chunks(GROUP) {
+                find_group(memtable, group, keys, at, &mut versions);
+            }
+            pending.retain(|key| versions[key.place].is_none());
+        }
+        pending.sort_unstable_by(|a, b| keys.get(a.place).cmp(keys.get(b.place)));
+        let lookup = |pending: &Pending| {
+            let key = keys.get(pending.place);
+            Lookup { key, filter_hash: filter_hash(key), found: None }
+        };
+        let mut lookups: Vec<_> = pending.iter().map(lookup).collect();
+        self.version.get_all(&mut lookups, at)?;
+        for (pending, lookup) in pending.iter().zip(lookups) {
+            versions[pending.place] = lookup.found.map(Version::from);
+        }
+        Ok(versions)
+    }
+}
+
+/// Looks for a group of keys in a memtable.
+fn find_group(
+    memtable: &Memtable,
+    group: &[Pending],
+    keys: &KeyList,
+    at: Seqno,
+    versions: &mut [Option<Version>],
+) {
+    for key in group {
+        memtable.prefetch(key.hash);
+    }
+    for key in group {
+        memtable.prefetch_entry(key.hash);
+    }
+    for key in group {
+        if let Some(found) = memtable.get(key.hash, keys.get(key.place), at) {
+            let value = Slice::copy_from(found.value);
+            versions[key.place] = Some(Version { seqno: found.seqno, meta: found.meta, value });
+        }
+    }
+}
