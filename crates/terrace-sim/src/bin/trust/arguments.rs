@@ -13,7 +13,8 @@ usage: trust PART [--minutes N] [--jobs N] [--from-seed N] [--seeds N] [--steps 
   damage   every bit flipped, every length cut, files swapped, emptied, doubled and deleted
   errors   every call of every kind made to fail
   linear   concurrent histories checked for linearizability
-  kill     real processes killed with SIGKILL, and everything acknowledged looked for
+  kill     real processes killed with SIGKILL, and everything acknowledged looked for;
+           `trust kill PATH` names the terrace executable, by default the one beside this one
   fuzz     every decoder fed with mutations of the committed corpus
   --minutes    begin nothing after this time; 1 if not given
   --jobs       threads; as many as there are cores if not given

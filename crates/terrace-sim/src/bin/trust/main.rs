@@ -10,8 +10,17 @@ mod parts;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use terrace_sim::kill::{CHILD, run_child};
+
 fn main() -> ExitCode {
-    let arguments = match arguments::parse(std::env::args().skip(1)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, rest @ ..] = &words[..]
+        && first == CHILD
+    {
+        eprintln!("the victim: {}", run_child(rest));
+        return ExitCode::FAILURE;
+    }
+    let arguments = match arguments::parse(words.into_iter()) {
         Ok(arguments) => arguments,
         Err(detail) => {
             eprintln!("{detail}\n{}", arguments::USAGE);

@@ -1,9 +1,13 @@
 //! One function for each part: what a seed of it does.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use terrace::Durability;
 use terrace_sim::crash::Exploration;
+use terrace_sim::damage::damage_all;
+use terrace_sim::kill::{Victim, cycles};
+use terrace_sim::linear::histories;
 use terrace_sim::simulation::{self, STEPS, Steps, shrink};
 use terrace_sim::spread::spread;
 use terrace_sim::tally::Tally;
@@ -14,6 +18,9 @@ use crate::arguments::Arguments;
 pub(crate) fn run(arguments: &Arguments) -> Tally {
     match &arguments.part[..] {
         "seeds" => spread(&arguments.limits, |seed| seeds(seed, arguments.steps.as_ref())),
+        "damage" => spread(&arguments.limits, damage_all),
+        "linear" => spread(&arguments.limits, histories),
+        "kill" => kill(arguments),
         "crash" => spread(&arguments.limits, crash),
         other => {
             let mut tally = Tally::default();
@@ -44,6 +51,17 @@ fn seeds(seed: u64, only: Option<&Steps>) -> Tally {
         ));
     }
     tally
+}
+
+/// Half of the stores are a program's, half a server's.
+fn kill(arguments: &Arguments) -> Tally {
+    let beside = std::env::current_exe().map(|path| path.with_file_name("terrace")).unwrap_or_default();
+    let server = arguments.rest.first().map_or(beside, PathBuf::from);
+    let start = Instant::now();
+    spread(&arguments.limits, |seed| {
+        let victim = if seed % 2 == 0 { Victim::Library } else { Victim::Server(server.clone()) };
+        cycles(&victim, seed, || start.elapsed() < arguments.limits.time)
+    })
 }
 
 fn crash(seed: u64) -> Tally {
