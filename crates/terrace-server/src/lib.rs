@@ -19,6 +19,7 @@
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod commands;
 mod config;
 mod connection;
@@ -44,6 +45,7 @@ mod shared;
 mod system;
 mod transaction;
 
+pub use admin::AdminServer;
 pub use config::ServerConfig;
 pub use server::{Server, ShutdownHandle};
 pub use terrace_resp::Limits;

@@ -70,6 +70,10 @@ impl Server {
         ShutdownHandle { shared: Arc::clone(&self.shared) }
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// Serves until shut down; the calling thread is one of the event loops. What was acknowledged is synced
     /// before it returns.
     pub fn run(self) -> io::Result<()> {

@@ -17,7 +17,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 use terrace::{Durability, Options};
-use terrace_server::{Server, ServerConfig};
+use terrace_server::{AdminServer, Server, ServerConfig};
 
 use crate::exit::{self, Code, Failure};
 use crate::{memory, units};
@@ -53,6 +53,13 @@ pub(crate) struct Serve {
     /// Event loops; 0 means one per core.
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// A port for probes and metrics over HTTP (/livez, /readyz, /metrics, and a page at /); 0 picks a free one
+    /// and prints it. Without this flag there is none.
+    #[arg(long, value_name = "N")]
+    admin_port: Option<u16>,
+    /// The address of --admin-port, which knows no password.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
+    admin_bind: IpAddr,
     /// The form of the log on standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -102,9 +109,14 @@ impl Serve {
         say(&format!("Durability: {}", in_words(durability)));
         say(&format!("Memory budget: {}", units::bytes(memory_bytes)));
 
+        let admin = self.start_admin()?;
         let started = Instant::now();
-        let tell = |done: terrace::RecoveryProgress| {
+        let observe = admin.as_ref().map(AdminServer::recovery_observer);
+        let tell = move |done: terrace::RecoveryProgress| {
             tracing::info!(writes = done.entries, bytes = done.bytes, "recovering the log");
+            if let Some(observe) = &observe {
+                observe(done);
+            }
         };
         let options = Options::new().shards(self.shards).memory_budget(memory_bytes).on_recovery(tell);
         let db = options.durability(of_engine(durability)).open(&self.dir).map_err(exit::explain_open)?;
@@ -117,12 +129,15 @@ impl Serve {
         config.requirepass.clone_from(&self.requirepass);
         config.threads = self.threads;
         let failed = |what| move |e| Failure::error(Code::Server, format!("{what}: {e}"));
-        let server = Server::bind(config).map_err(|e| self.cannot_listen(&e))?;
+        let server = Server::bind(config).map_err(|e| cannot_listen(self.bind, self.port, "port", &e))?;
         if !self.bind.is_loopback() && self.requirepass.is_none() {
             tracing::warn!("anyone who reaches {} can read and write: no --requirepass is set", self.bind);
         }
         let stop = server.shutdown_handle();
         let signals = StopSignals::listen(move || stop.shutdown())?;
+        if let Some(admin) = &admin {
+            admin.attach(&server);
+        }
         say(&format!("Ready on {}", server.local_addr()));
         let served = server.run().map_err(failed("the server failed"));
         signals.forget();
@@ -135,16 +150,13 @@ impl Serve {
         Ok(Code::Done)
     }
 
-    /// Why there is no server, and the way out.
-    fn cannot_listen(&self, error: &io::Error) -> anyhow::Error {
-        let address = SocketAddr::new(self.bind, self.port);
-        let advice = match error.kind() {
-            io::ErrorKind::AddrInUse => "; is another server running there? --port takes another port",
-            io::ErrorKind::AddrNotAvailable => "; --bind takes an address of this machine",
-            io::ErrorKind::PermissionDenied => "; --port takes another port, 1024 or more",
-            _ => "",
-        };
-        Failure::error(Code::Server, format!("cannot listen on {address}: {error}{advice}"))
+    /// Opens the admin port, if one is wanted: before the store, so that probes hear how far that is.
+    fn start_admin(&self) -> Result<Option<AdminServer>> {
+        let Some(port) = self.admin_port else { return Ok(None) };
+        let admin = AdminServer::bind(SocketAddr::new(self.admin_bind, port))
+            .map_err(|e| cannot_listen(self.admin_bind, port, "admin-port", &e))?;
+        say(&format!("Admin on http://{}/", admin.local_addr()));
+        Ok(Some(admin))
     }
 
     fn start_log(&self) {
@@ -155,6 +167,18 @@ impl Serve {
             LogFormat::Json => log.json().init(),
         }
     }
+}
+
+/// Why there is no server, and the way out.
+fn cannot_listen(bind: IpAddr, port: u16, flag: &str, error: &io::Error) -> anyhow::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => format!("; is another server running there? --{flag} takes another port"),
+        io::ErrorKind::AddrNotAvailable => "; it has to be an address of this machine".into(),
+        io::ErrorKind::PermissionDenied => format!("; --{flag} takes another port, 1024 or more"),
+        _ => String::new(),
+    };
+    let address = SocketAddr::new(bind, port);
+    Failure::error(Code::Server, format!("cannot listen on {address}: {error}{advice}"))
 }
 
 /// Prints a start-up line. Nobody may be listening, and that is no reason to stop.

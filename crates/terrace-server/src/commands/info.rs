@@ -81,12 +81,12 @@ fn field(out: &mut String, name: &str, value: impl std::fmt::Display) {
 }
 
 /// The sum of a counter over all loops.
-pub(super) fn sum(shared: &Shared, counter: fn(&LoopMetrics) -> &Counter) -> u64 {
+pub(crate) fn sum(shared: &Shared, counter: fn(&LoopMetrics) -> &Counter) -> u64 {
     shared.loops.iter().map(|handle| counter(&handle.metrics).get()).sum()
 }
 
 /// What all loops know about one command: calls, failures, nanoseconds, run times.
-pub(super) fn command_sums(shared: &Shared, index: usize) -> (u64, u64, u64, Merged) {
+pub(crate) fn command_sums(shared: &Shared, index: usize) -> (u64, u64, u64, Merged) {
     let mut sums = (0, 0, 0, Merged::default());
     for handle in &shared.loops {
         let metrics = &handle.metrics.commands[index];
@@ -101,13 +101,13 @@ pub(super) fn command_sums(shared: &Shared, index: usize) -> (u64, u64, u64, Mer
 }
 
 /// Commands run so far.
-pub(super) fn commands_processed(shared: &Shared) -> u64 {
+pub(crate) fn commands_processed(shared: &Shared) -> u64 {
     let of_loop = |metrics: &LoopMetrics| metrics.commands.iter().map(|c| c.calls.get()).sum::<u64>();
     shared.loops.iter().map(|handle| of_loop(&handle.metrics)).sum()
 }
 
 /// Seconds since the server started.
-pub(super) fn uptime_s(shared: &Shared) -> u64 {
+pub(crate) fn uptime_s(shared: &Shared) -> u64 {
     shared.now_ms().saturating_sub(shared.started_at_ms) / 1000
 }
 

@@ -10,16 +10,16 @@ mod configure;
 mod connection;
 mod counters;
 mod expiry;
-mod info;
+pub(crate) mod info;
 mod introspect;
 mod keys;
 mod multi;
 mod options;
 mod scan;
-mod stats;
+pub(crate) mod stats;
 mod string_read;
 mod string_write;
-mod table;
+pub(crate) mod table;
 
 use terrace_resp::{Args, Encoder};
 

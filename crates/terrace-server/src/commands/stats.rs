@@ -24,9 +24,14 @@ pub(crate) const COMMANDS: &[Command] = &[Command::new(
 
 fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
-    let shared = cx.shared;
+    cx.reply.verbatim(&report(cx.shared).to_string());
+    Ok(Flow::Done)
+}
+
+/// All statistics of server and store.
+pub(crate) fn report(shared: &Shared) -> Value {
     let (hits, misses) = (sum(shared, |m| &m.hits), sum(shared, |m| &m.misses));
-    let object = json!({
+    json!({
         "uptime_s": uptime_s(shared),
         "connected_clients": shared.clients.len(),
         "commands_processed": commands_processed(shared),
@@ -39,9 +44,7 @@ fn stats(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         "group_commits": group_commits(shared),
         "commands": commands(shared),
         "store": store(&shared.databases.store().stats()),
-    });
-    cx.reply.verbatim(&object.to_string());
-    Ok(Flow::Done)
+    })
 }
 
 fn ratio(hits: u64, misses: u64) -> f64 {

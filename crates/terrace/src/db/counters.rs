@@ -106,7 +106,12 @@ impl Core {
             snapshots: self.shards.snapshots().count() as u64,
             compactions_running: self.compactions.running() as u64,
             compaction_pending_bytes: self.pending_compaction_bytes(&state.version),
-            background_error: self.work.error_text(),
+            background_error: self
+                .poison
+                .check()
+                .err()
+                .map(|e| e.to_string())
+                .or_else(|| self.work.error_text()),
         }
     }
 

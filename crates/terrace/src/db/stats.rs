@@ -35,7 +35,8 @@ pub struct Stats {
     pub compactions_running: u64,
     /// Estimated bytes that compaction still has to move until every level has its size.
     pub compaction_pending_bytes: u64,
-    /// The last failure of background work that is being retried, if any.
+    /// Why the store refuses writes until it is reopened, or else the failure of background work that is being
+    /// retried, if there is either.
     pub background_error: Option<String>,
 }
 
