@@ -5,6 +5,7 @@
 //! - [`simulation`]: the same on a machine that fails, deterministic down to the last byte;
 //! - [`crash`]: a small workload cut at every operation of the file system, under every kind of loss;
 //! - [`damage`]: every bit, every length, every file of small stores;
+//! - [`errors`]: every call of every kind made to fail;
 //! - [`linear`]: concurrent histories and the order that must be in them;
 //! - [`kill`]: real processes that get SIGKILL;
 //! - [`spread`] and [`tally`]: many runs side by side, and what they report;
@@ -12,6 +13,7 @@
 
 pub mod crash;
 pub mod damage;
+pub mod errors;
 pub mod hooks;
 pub mod kill;
 pub mod linear;

@@ -114,10 +114,18 @@ impl Caller<'_> {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
+    /// Lets another thread in, now and then: calls are so short that they would hardly meet otherwise.
+    fn pause(&self) {
+        if self.rng.chance(40) {
+            thread::yield_now();
+        }
+    }
+
     /// Makes a call (a read and a write for a conditional commit) and notes it.
     fn call(&self, mut calls: Vec<Call>, value: u64) -> Result<Vec<Call>, Error> {
         let at = self.rng.below(KEYS as u64) as usize;
         let key = &self.keys[at];
+        self.pause();
         let begin = self.tick();
         let action = match self.rng.below(10) {
             0..=1 => {
@@ -168,6 +176,7 @@ impl Caller<'_> {
                 action: Action::Read(only(key, expected[key].flatten())),
             });
             batch.expect_in(self.db, &self.keys[key], stamp);
+            self.pause();
         }
         batch.put(&self.keys[at], value.to_le_bytes()).put(&self.keys[other], (value + 1).to_le_bytes());
         let mut written = only(at, Some(value));

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use terrace::Durability;
 use terrace_sim::crash::Exploration;
 use terrace_sim::damage::damage_all;
+use terrace_sim::errors::Errors;
 use terrace_sim::kill::{Victim, cycles};
 use terrace_sim::linear::histories;
 use terrace_sim::simulation::{self, STEPS, Steps, shrink};
@@ -19,6 +20,9 @@ pub(crate) fn run(arguments: &Arguments) -> Tally {
     match &arguments.part[..] {
         "seeds" => spread(&arguments.limits, |seed| seeds(seed, arguments.steps.as_ref())),
         "damage" => spread(&arguments.limits, damage_all),
+        "errors" => spread(&arguments.limits, |seed| {
+            Errors { seed: seed / 2, durability: durability(seed % 2), stride: 1 }.inject_all()
+        }),
         "linear" => spread(&arguments.limits, histories),
         "kill" => kill(arguments),
         "crash" => spread(&arguments.limits, crash),
