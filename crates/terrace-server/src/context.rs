@@ -88,7 +88,8 @@ impl Context<'_> {
         Ok(entries.into_iter().map(|entry| entry.map(Stored::from)).collect())
     }
 
-    fn count_lookups(&self, hits: usize, all: usize) {
+    /// Counts look-ups of keys.
+    pub(crate) fn count_lookups(&self, hits: usize, all: usize) {
         self.metrics.hits.add(hits as u64);
         self.metrics.misses.add((all - hits) as u64);
     }

@@ -2,35 +2,87 @@
 //!
 //! Database 0 is the default keyspace, so the library reads what the server wrote; 1 to 15 are keyspaces
 //! named `db1` to `db15`, created by their first write. A handle, once found, stays good: clearing a database
-//! keeps its keyspace.
+//! keeps its keyspace. The fields of a database's hashes are in a keyspace beside it, so that going through the
+//! keys never meets them.
 
 use std::sync::OnceLock;
 
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use terrace::{Db, Keyspace, Result};
+
+use crate::hash::generation::{Dead, Generations};
 
 /// The number of databases.
 pub(crate) const COUNT: u8 = 16;
 
-const NAMES: [&str; COUNT as usize] = [
-    "default", "db1", "db2", "db3", "db4", "db5", "db6", "db7", "db8", "db9", "db10", "db11", "db12", "db13",
-    "db14", "db15",
+/// The number of keyspaces: the databases, then the fields of their hashes.
+const SPACES: usize = 2 * COUNT as usize;
+
+const NAMES: [&str; SPACES] = [
+    "default",
+    "db1",
+    "db2",
+    "db3",
+    "db4",
+    "db5",
+    "db6",
+    "db7",
+    "db8",
+    "db9",
+    "db10",
+    "db11",
+    "db12",
+    "db13",
+    "db14",
+    "db15",
+    "hash-fields",
+    "db1-hash-fields",
+    "db2-hash-fields",
+    "db3-hash-fields",
+    "db4-hash-fields",
+    "db5-hash-fields",
+    "db6-hash-fields",
+    "db7-hash-fields",
+    "db8-hash-fields",
+    "db9-hash-fields",
+    "db10-hash-fields",
+    "db11-hash-fields",
+    "db12-hash-fields",
+    "db13-hash-fields",
+    "db14-hash-fields",
+    "db15-hash-fields",
 ];
+
+/// The most generations that are known to be dead and wait for the sweep; it finds the others by itself.
+const MAX_DEAD: usize = 1 << 16;
+
+/// The number of the keyspace with the fields of a database's hashes, for [`Databases::find`] and the like.
+pub(crate) const fn fields_of(db: u8) -> u8 {
+    db + COUNT
+}
 
 /// The databases.
 pub(crate) struct Databases {
     db: Db,
-    spaces: [OnceLock<Keyspace>; COUNT as usize],
+    spaces: [OnceLock<Keyspace>; SPACES],
+    /// Held shared by commits that write fields and alone by what empties a database, so that no field of a new
+    /// hash falls between the emptying of the keys and that of the fields.
+    emptying: RwLock<()>,
+    /// The numbers of new generations of hashes.
+    pub(crate) generations: Generations,
+    dead: Mutex<Vec<Dead>>,
 }
 
 impl Databases {
     /// The databases of a store.
     pub(crate) fn new(db: Db) -> Self {
-        let spaces: [OnceLock<Keyspace>; COUNT as usize] = Default::default();
+        let spaces: [OnceLock<Keyspace>; SPACES] = Default::default();
         let _ = spaces[0].set((*db).clone());
-        Self { db, spaces }
+        let (emptying, generations, dead) = (RwLock::default(), Generations::default(), Mutex::default());
+        Self { db, spaces, emptying, generations, dead }
     }
 
-    /// A database, if anything was ever written to it.
+    /// A database (or, by [`fields_of`], its fields), if anything was ever written to it.
     pub(crate) fn find(&self, index: u8) -> Option<&Keyspace> {
         let slot = &self.spaces[usize::from(index)];
         if let Some(found) = slot.get() {
@@ -47,6 +99,39 @@ impl Databases {
         }
         let created = self.db.keyspace(NAMES[usize::from(index)])?;
         Ok(self.spaces[usize::from(index)].get_or_init(|| created))
+    }
+
+    /// Removes everything in a database: the keys, then the fields that nobody can reach any more.
+    pub(crate) fn empty(&self, db: u8) -> Result<()> {
+        let _alone = self.emptying.write();
+        for space in [self.find(db), self.find(fields_of(db))].into_iter().flatten() {
+            space.clear()?;
+        }
+        Ok(())
+    }
+
+    /// To be held across a commit that writes fields.
+    pub(crate) fn hold_emptying(&self) -> RwLockReadGuard<'_, ()> {
+        self.emptying.read()
+    }
+
+    /// Notes generations that no key leads to any more.
+    pub(crate) fn bury(&self, dead: Vec<Dead>) {
+        if !dead.is_empty() {
+            let mut all = self.dead.lock();
+            let room = MAX_DEAD - all.len();
+            all.extend(dead.into_iter().take(room));
+        }
+    }
+
+    /// Takes what was noted.
+    pub(crate) fn take_dead(&self) -> Vec<Dead> {
+        std::mem::take(&mut self.dead.lock())
+    }
+
+    /// The time by which the store judges expiry, in milliseconds since the epoch.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.db.now_ms()
     }
 
     /// The store.

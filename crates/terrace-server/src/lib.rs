@@ -31,6 +31,7 @@ mod event_loop;
 mod failure;
 mod glob;
 mod group;
+mod hash;
 mod held;
 mod histogram;
 mod metrics;
@@ -42,6 +43,7 @@ mod server;
 mod session;
 mod settings;
 mod shared;
+mod sweep;
 mod system;
 mod transaction;
 

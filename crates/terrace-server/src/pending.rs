@@ -1,13 +1,16 @@
-//! What a transaction has written and not committed: the value of each key, and the way back.
+//! What a transaction has written and not committed: the value of each key, in order, and the way back.
 //!
 //! Only the last value of a key is kept, because nobody sees the ones before it. The memory is bounded by
 //! [`MAX_BYTES`], whatever a few short commands may blow a value up to.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use terrace::{Entry, Slice};
 
 use crate::failure::Failure;
+use crate::hash::header::Header;
+use crate::transaction::TAG_HASH;
 
 /// The most bytes of keys and values in one transaction; below the limit of an engine batch, so that a commit
 /// is never refused for its size.
@@ -24,13 +27,31 @@ pub(crate) struct Stored {
     pub(crate) value: Slice,
     /// The type tag.
     pub(crate) tag: u8,
-    /// When it expires, in milliseconds since the epoch.
+    /// When the key expires, in milliseconds since the epoch. The entry of a hash may disappear earlier, with
+    /// the last of its fields; see [`Stored::entry_expiry_ms`].
     pub(crate) expires_at_ms: Option<u64>,
+}
+
+impl Stored {
+    /// When the entry is to disappear from the store.
+    pub(crate) fn entry_expiry_ms(&self) -> Option<u64> {
+        if self.tag != TAG_HASH {
+            return self.expires_at_ms;
+        }
+        let vanishes = Header::decode(&self.value).ok().and_then(|header| header.vanishes_at_ms);
+        vanishes.into_iter().chain(self.expires_at_ms).min()
+    }
 }
 
 impl From<Entry> for Stored {
     fn from(entry: Entry) -> Self {
-        Self { value: entry.value, tag: entry.tag, expires_at_ms: entry.expires_at_ms }
+        let mut expires_at_ms = entry.expires_at_ms;
+        if entry.tag == TAG_HASH
+            && let Ok(header) = Header::decode(&entry.value)
+        {
+            expires_at_ms = header.key_expiry_ms;
+        }
+        Self { value: entry.value, tag: entry.tag, expires_at_ms }
     }
 }
 
@@ -59,7 +80,8 @@ type Place = (u8, Vec<u8>);
 /// Writes that wait for their commit.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    writes: HashMap<Place, Write>,
+    /// In order, because a range of keys is read from here and from the store at once.
+    writes: BTreeMap<Place, Write>,
     bytes: usize,
     /// What the current command has replaced, in order.
     undo: Vec<(Place, Option<Write>)>,
@@ -72,6 +94,17 @@ impl Pending {
             return None;
         }
         self.writes.get(&(db, key.to_vec()))
+    }
+
+    /// The last writes to the keys from `low` up to, not including, `high`, in order from both ends.
+    pub(crate) fn range<'a>(
+        &'a self,
+        db: u8,
+        low: &[u8],
+        high: &[u8],
+    ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a Write)> + use<'a> {
+        let bounds = (Bound::Included((db, low.to_vec())), Bound::Excluded((db, high.to_vec())));
+        self.writes.range(bounds).map(|((_, key), write)| (key.as_slice(), write))
     }
 
     /// Adds a write.

@@ -10,6 +10,7 @@ use mio::{Poll, Waker};
 use crate::ServerConfig;
 use crate::event_loop::{EventLoop, WAKER};
 use crate::shared::{LoopHandle, Shared};
+use crate::sweep::Sweep;
 
 /// The most event loops.
 const MAX_THREADS: usize = 64;
@@ -90,11 +91,17 @@ impl Server {
             threads
                 .push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
         }
+        let sweep = Sweep::new(Arc::clone(&self.shared));
+        let sweep = std::thread::Builder::new().name("terrace-sweep".into()).spawn(move || sweep.run())?;
         let mut ended = first.map_or(Ok(()), EventLoop::run);
         self.shared.stop();
         for thread in threads {
             let other = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
             ended = ended.and(other);
+        }
+        sweep.thread().unpark();
+        if sweep.join().is_err() {
+            ended = ended.and(Err(io::Error::other("the sweep of hashes panicked")));
         }
         match self.shared.config.db.sync() {
             // Its owner has closed the store, which writes out everything there is.

@@ -5,17 +5,22 @@
 //! body again after a conflict, with a growing pause, and gives up after a bound that is only reached when a key is
 //! overwritten without end.
 
+mod fields;
+
 use std::time::Duration;
 
 use terrace::{Batch, WriteOptions};
 
 use crate::databases::{self, Databases};
 use crate::failure::{Failure, TOO_CONTENDED, WRONG_TYPE};
+use crate::hash::generation::Dead;
 use crate::pending::{Pending, Stored, Write};
 use crate::queue::Watches;
 
 /// The type tag of plain strings.
 pub(crate) const TAG_STRING: u8 = 0;
+/// The type tag of the headers of hashes.
+pub(crate) const TAG_HASH: u8 = 1;
 /// The longest key.
 pub(crate) const MAX_KEY_BYTES: usize = 65_535;
 /// The longest value.
@@ -58,8 +63,14 @@ pub(crate) struct Transaction<'a> {
     /// One bit for each database that did not exist when it was read: what was read there has no stamp.
     unstamped: u16,
     /// The writes of several commands, which see those of the ones before; a single command writes into the
-    /// batch at once and never reads what it has written.
+    /// batch at once, unless it reads what it has written.
     pending: Option<Pending>,
+    /// Whether the commit depends on the reads although nothing is written.
+    checks_reads: bool,
+    /// Whether fields of hashes are written.
+    writes_fields: bool,
+    /// Generations of hashes that no key leads to after the commit.
+    dead: Vec<Dead>,
 }
 
 /// How an attempt ended.
@@ -75,13 +86,23 @@ pub(crate) enum Attempt {
 impl<'a> Transaction<'a> {
     fn new(databases: &'a Databases) -> Self {
         let batch = databases.store().batch();
-        Self { databases, batch, expects: false, unstamped: 0, pending: None }
+        Self {
+            databases,
+            batch,
+            expects: false,
+            unstamped: 0,
+            pending: None,
+            checks_reads: false,
+            writes_fields: false,
+            dead: Vec::new(),
+        }
     }
 
     /// For several commands: each sees what those before it wrote, and the commit depends on every read, also
     /// if nothing is written, and on the watched keys.
     pub(crate) fn of_many(databases: &'a Databases, watches: &Watches) -> Self {
-        let mut transaction = Self { pending: Some(Pending::default()), ..Self::new(databases) };
+        let mut transaction =
+            Self { pending: Some(Pending::default()), checks_reads: true, ..Self::new(databases) };
         transaction.expects = watches.expect(databases, &mut transaction.batch);
         transaction
     }
@@ -146,11 +167,13 @@ impl<'a> Transaction<'a> {
         tag: u8,
     ) -> Result<(), Failure> {
         check_write(key, value.len())?;
+        self.writes_fields |= db >= databases::COUNT;
+        let stored = Stored { value: value.into(), tag, expires_at_ms };
         if let Some(pending) = &mut self.pending {
-            return pending.add(db, key, Write::Put(Stored { value: value.into(), tag, expires_at_ms }));
+            return pending.add(db, key, Write::Put(stored));
         }
         let space = self.databases.create(db)?;
-        self.batch.put_in(space, key, value, write_options(expires_at_ms).tag(tag));
+        self.batch.put_in(space, key, value, write_options(stored.entry_expiry_ms()).tag(tag));
         Ok(())
     }
 
@@ -171,19 +194,18 @@ impl<'a> Transaction<'a> {
     /// Commits what was written, on condition that nothing read has changed. A single command that writes
     /// nothing needs no such check: it has read one moment's state or given the answer that ends it.
     pub(crate) fn commit(mut self) -> Result<Attempt, Failure> {
-        let checks_reads = self.pending.is_some();
         for ((db, key), new) in self.pending.take().into_iter().flat_map(Pending::into_writes) {
             let space = self.databases.create(db)?;
             match new {
                 Write::Put(stored) => {
-                    let options = write_options(stored.expires_at_ms).tag(stored.tag);
+                    let options = write_options(stored.entry_expiry_ms()).tag(stored.tag);
                     self.batch.put_in(space, key, &stored.value, options)
                 }
                 Write::Delete => self.batch.delete_in(space, key),
             };
         }
         let writes = !self.batch.is_empty();
-        if !writes && !checks_reads {
+        if !writes && !self.checks_reads {
             return Ok(Attempt::Unchanged);
         }
         if self.unstamped != 0 {
@@ -196,8 +218,12 @@ impl<'a> Transaction<'a> {
         if !writes && !self.expects {
             return Ok(Attempt::Unchanged);
         }
+        let _held = self.writes_fields.then(|| self.databases.hold_emptying());
         match self.batch.commit().map_err(Failure::from) {
-            Ok(seqno) if writes => Ok(Attempt::Written(seqno)),
+            Ok(seqno) if writes => {
+                self.databases.bury(self.dead);
+                Ok(Attempt::Written(seqno))
+            }
             Ok(_) => Ok(Attempt::Unchanged),
             Err(failure) if failure.is_conflict() => Ok(Attempt::Conflict),
             Err(failure) => Err(failure),

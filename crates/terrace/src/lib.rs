@@ -84,7 +84,16 @@ pub use db::{
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
-pub use upkeep::backup::{BackupProgress, Backups, Catalog, Generation, Pruned};
+pub use upkeep::{
+    StoreFiles,
+    backup::{Backups, Catalog, Generation, Pruned},
+    dump::DumpLine,
+    finding::{Finding, KeyAt, KeyRange},
+    inspect::{EditSummary, Inspection, SegmentInfo, TableInfo},
+    progress::Progress,
+    repair::Salvage,
+    verify::Verification,
+};
 
 #[cfg(any(test, feature = "testing"))]
 pub use io::{

@@ -89,9 +89,7 @@ fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
     cx.settle();
-    if let Some(space) = cx.space() {
-        space.clear()?;
-    }
+    cx.shared.databases.empty(cx.session.db)?;
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -100,9 +98,7 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
     cx.settle();
     for index in 0..COUNT {
-        if let Some(space) = cx.shared.databases.find(index) {
-            space.clear()?;
-        }
+        cx.shared.databases.empty(index)?;
     }
     cx.reply.ok();
     Ok(Flow::Done)

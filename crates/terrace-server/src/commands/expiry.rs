@@ -7,6 +7,7 @@ use super::table::{Command, FAST, Handler, ONE_KEY, READ, READ_WRITE, UPDATE, WR
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::hash::whole;
 
 const fn command(
     name: &'static str,
@@ -115,9 +116,9 @@ fn set_expiry(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -
             return Ok(false);
         }
         if at <= now_ms {
-            tx.delete(db, key)?;
+            whole::remove(tx, db, key, &old)?;
         } else {
-            tx.put_tagged(db, key, &old.value, Some(at.unsigned_abs()), old.tag)?;
+            whole::set_key_expiry(tx, db, key, &old, Some(at.unsigned_abs()))?;
         }
         Ok(true)
     })?;
@@ -129,7 +130,7 @@ fn persist(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (db, key) = (cx.session.db, &args[1]);
     let done = cx.transact(|tx| match tx.read(db, key)? {
         Some(old) if old.expires_at_ms.is_some() => {
-            tx.put_tagged(db, key, &old.value, None, old.tag)?;
+            whole::set_key_expiry(tx, db, key, &old, None)?;
             Ok(true)
         }
         _ => Ok(false),

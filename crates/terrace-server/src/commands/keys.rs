@@ -12,7 +12,9 @@ use super::table::{
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
-use crate::transaction::TAG_STRING;
+use crate::hash::header::Header;
+use crate::hash::{view, whole};
+use crate::transaction::{TAG_HASH, TAG_STRING};
 
 const fn command(
     name: &'static str,
@@ -119,8 +121,8 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let removed = cx.transact(|tx| {
         let mut removed = 0;
         for key in &keys {
-            if tx.read(db, key)?.is_some() {
-                tx.delete(db, key)?;
+            if let Some(old) = tx.read(db, key)? {
+                whole::remove(tx, db, key, &old)?;
                 removed += 1;
             }
         }
@@ -142,7 +144,11 @@ fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 
 /// The name of a type tag.
 pub(super) fn type_name(tag: u8) -> &'static str {
-    if tag == TAG_STRING { "string" } else { "unknown" }
+    match tag {
+        TAG_STRING => "string",
+        TAG_HASH => "hash",
+        _ => "unknown",
+    }
 }
 
 fn type_of(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
@@ -174,8 +180,7 @@ fn rename_unless(cx: &mut Context<'_>, args: Args<'_>, only_if_absent: bool) -> 
         if only_if_absent && tx.read(db, to)?.is_some() {
             return Ok(false);
         }
-        tx.delete(db, from)?;
-        tx.put_tagged(db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
+        whole::rename(tx, db, from, to, &entry)?;
         Ok(true)
     })
 }
@@ -198,10 +203,13 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     }
     let done = cx.transact(|tx| {
         let Some(entry) = tx.read(from_db, from)? else { return Ok(false) };
-        if tx.read(to_db, to)?.is_some() && !replace {
-            return Ok(false);
+        if let Some(overwritten) = tx.read(to_db, to)? {
+            if !replace {
+                return Ok(false);
+            }
+            whole::bury(tx, to_db, &overwritten);
         }
-        tx.put_tagged(to_db, to, &entry.value, entry.expires_at_ms, entry.tag)?;
+        whole::copy(tx, from_db, (to_db, to), &entry)?;
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));
@@ -211,6 +219,11 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let entry = cx.lookup(&args[2])?;
     let encoding = entry.map(|entry| match entry.value.len() {
+        _ if entry.tag == TAG_HASH => match view::header_of(&entry) {
+            Ok(Header { large: false, had_expiry: false, .. }) => "listpack",
+            Ok(Header { large: false, .. }) => "listpackex",
+            _ => "hashtable",
+        },
         0..=20 if terrace_resp::number::parse_i64(&entry.value).is_some() => "int",
         0..=44 => "embstr",
         _ => "raw",

@@ -5,11 +5,17 @@
 #![allow(clippy::unnecessary_wraps)] // All commands have one signature, also those that cannot fail.
 
 mod admin;
+mod bitfield;
+mod bits;
 mod client;
 mod configure;
 mod connection;
 mod counters;
 mod expiry;
+mod hash_expiry;
+mod hash_read;
+mod hash_scan;
+mod hash_write;
 pub(crate) mod info;
 mod introspect;
 mod keys;

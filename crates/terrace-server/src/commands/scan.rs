@@ -43,17 +43,35 @@ const MAX_EXACT_SIZE: u64 = 1_000_000;
 /// Databases estimated at more keys are counted on a thread of their own.
 const MAX_INLINE_SIZE: u64 = 10_000;
 
-struct ScanOptions<'a> {
-    pattern: Option<&'a [u8]>,
-    count: usize,
+/// The options of `SCAN` and `HSCAN`.
+pub(super) struct ScanOptions<'a> {
+    /// What names have to match.
+    pub(super) pattern: Option<&'a [u8]>,
+    /// How many are looked at.
+    pub(super) count: usize,
     type_name: Option<Vec<u8>>,
+    /// Whether only the names of fields are returned.
+    pub(super) no_values: bool,
 }
 
 impl<'a> ScanOptions<'a> {
     fn parse(args: Args<'a>) -> Result<Self, Failure> {
-        let mut options = Self { pattern: None, count: 10, type_name: None };
+        Self::parse_for(args, true)
+    }
+
+    /// The options of a scan of fields.
+    pub(super) fn parse_fields(args: Args<'a>) -> Result<Self, Failure> {
+        Self::parse_for(args, false)
+    }
+
+    fn parse_for(args: Args<'a>, keys: bool) -> Result<Self, Failure> {
+        let mut options = Self { pattern: None, count: 10, type_name: None, no_values: false };
         let mut rest = args.iter();
         while let Some(name) = rest.next() {
+            if !keys && name.eq_ignore_ascii_case(b"novalues") {
+                options.no_values = true;
+                continue;
+            }
             let value = rest.next().ok_or(SYNTAX)?;
             match name.to_ascii_lowercase().as_slice() {
                 b"count" => {
@@ -61,7 +79,7 @@ impl<'a> ScanOptions<'a> {
                     options.count = usize::try_from(count).ok().filter(|n| *n > 0).ok_or(SYNTAX)?;
                 }
                 b"match" => options.pattern = (value != b"*").then_some(value),
-                b"type" => options.type_name = Some(value.to_ascii_lowercase()),
+                b"type" if keys => options.type_name = Some(value.to_ascii_lowercase()),
                 _ => return Err(SYNTAX),
             }
         }

@@ -26,6 +26,12 @@ pub(crate) fn plain(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
 }
 
+/// The plain CRC-32C of some bytes and of `more` behind them, from that of the former.
+#[inline]
+pub(crate) fn plain_append(before: u32, more: &[u8]) -> u32 {
+    crc32c::crc32c_append(before, more)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

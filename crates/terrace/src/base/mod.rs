@@ -10,6 +10,7 @@ pub(crate) mod error;
 pub(crate) mod hash;
 pub(crate) mod id;
 pub(crate) mod key;
+pub(crate) mod mend;
 pub(crate) mod slice;
 pub(crate) mod sync;
 pub(crate) mod varint;

@@ -146,6 +146,12 @@ impl Db {
         self.handle().core.drop_keyspace(name)
     }
 
+    /// The time by which expiry is judged, in milliseconds since the Unix epoch: the wall clock's, but never
+    /// earlier than one seen before, also before a reopening.
+    pub fn now_ms(&self) -> u64 {
+        self.handle().core.clock.now_ms()
+    }
+
     /// A consistent view of everything written so far.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.handle())

@@ -130,6 +130,18 @@ impl Fs for OsFs {
         Ok(Box::new(OsLock { _file: file }))
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        match fs::File::open(path) {
+            // Shared, and given back at once: this must not keep anybody from taking the lock for long.
+            Ok(file) => match flock(&file, FlockOperation::NonBlockingLockShared) {
+                Err(error) if error == rustix::io::Errno::WOULDBLOCK => Ok(true),
+                outcome => outcome.map(|()| false).map_err(io::Error::from),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn boot_id(&self) -> u128 {
         let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();

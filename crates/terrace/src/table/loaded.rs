@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::Summary;
 use super::block::Block;
 use super::cache::{Cache, Slots};
 use super::filter::Filter;
@@ -12,9 +13,7 @@ use super::index::Index;
 use super::properties::Properties;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
-use crate::io::File;
-#[cfg(test)]
-use crate::io::Fs;
+use crate::io::{File, Fs};
 
 /// An opened table. Its index and filter count as pinned in the cache.
 #[derive(Debug)]
@@ -53,7 +52,6 @@ fn read_properties(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> 
 }
 
 /// Reads what a table file says about itself, without the manifest's help.
-#[cfg(test)]
 pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Properties> {
     let file = fs.open(path).at("open", path)?;
     let file_bytes = file.len().at("measure", path)?;
@@ -61,6 +59,22 @@ pub(super) fn describe(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Propertie
     let mut properties = read_properties(&*file, path, id, footer.properties)?;
     properties.meta.file_bytes = file_bytes;
     Ok(properties)
+}
+
+/// As `describe`, for those who look at a store.
+pub(super) fn summarise(fs: &dyn Fs, path: &Path, id: FileId) -> Result<Summary> {
+    let file = fs.open(path).at("open", path)?;
+    let footer = read_footer(&*file, path, id, file.len().at("measure", path)?)?;
+    let properties = read_properties(&*file, path, id, footer.properties)?;
+    Ok(Summary {
+        blocks: properties.data_blocks,
+        expiring: properties.meta.entries.saturating_sub(properties.never_expiring),
+        created_at_ms: properties.created_at_ms,
+        origin: properties.origin,
+        filter_bytes: footer.filter.len,
+        index_bytes: footer.index.len,
+        data_bytes: footer.filter.offset,
+    })
 }
 
 impl Loaded {

@@ -22,6 +22,7 @@ mod meta;
 mod prefetch;
 mod properties;
 mod reader;
+mod salvage;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -38,6 +39,8 @@ pub(crate) use cache::Cache;
 pub(crate) use cursor::TableCursor;
 pub(crate) use meta::TableMeta;
 pub(crate) use reader::{FilterStats, Lookup, Probe, Table, find_all};
+pub(crate) use salvage::Salvaged;
+pub(crate) use verify::Damage;
 pub(crate) use writer::TableWriter;
 
 /// How the blocks of a table are stored.
@@ -86,6 +89,25 @@ impl Default for TableOptions {
             origin: 0,
         }
     }
+}
+
+/// What a table's footer and properties say beyond its `TableMeta`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Summary {
+    /// Data blocks.
+    pub(crate) blocks: u64,
+    /// Entries with an expiry.
+    pub(crate) expiring: u64,
+    /// When it was written, in milliseconds since the epoch.
+    pub(crate) created_at_ms: u64,
+    /// See `TableOptions::origin`.
+    pub(crate) origin: u64,
+    /// Bytes of the filter block.
+    pub(crate) filter_bytes: u64,
+    /// Bytes of the index block.
+    pub(crate) index_bytes: u64,
+    /// Bytes of the data blocks.
+    pub(crate) data_bytes: u64,
 }
 
 /// The file of table `id` in `dir`.

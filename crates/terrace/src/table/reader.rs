@@ -17,15 +17,12 @@ use super::cache::Cache;
 use super::counters::Counters;
 use super::cursor::TableCursor;
 use super::loaded::Loaded;
-#[cfg(test)]
-use super::loaded::describe;
+use super::loaded::{describe, summarise};
 use super::meta::TableMeta;
 use super::slot::pin;
-use super::{Found, table_path};
-#[cfg(test)]
-use crate::base::FileId;
+use super::{Found, Summary, table_path};
 use crate::base::error::IoContext;
-use crate::base::{Result, Seqno};
+use crate::base::{FileId, Result, Seqno};
 use crate::io::Fs;
 
 pub(crate) use lookup::{Lookup, Probe, find_all};
@@ -84,9 +81,13 @@ impl Table {
     }
 
     /// Reads a table's description out of its own file, for salvage and inspection.
-    #[cfg(test)]
     pub(crate) fn read_meta(fs: &dyn Fs, dir: &Path, id: FileId) -> Result<TableMeta> {
         Ok(describe(fs, &table_path(dir, id), id)?.meta)
+    }
+
+    /// Reads what a table file says about itself beyond that.
+    pub(crate) fn read_summary(fs: &dyn Fs, dir: &Path, id: FileId) -> Result<Summary> {
+        summarise(fs, &table_path(dir, id), id)
     }
 
     /// Which opening of a store has written it; see `TableOptions::origin`. Reads the file at each call.

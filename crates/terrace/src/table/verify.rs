@@ -1,4 +1,4 @@
-//! `Table::verify`: reads a whole table, past the cache, and checks it against what the manifest says.
+//! `Table::survey`: reads a whole table, past the cache, and checks it against what the manifest says.
 
 use super::block::Block;
 use super::loaded::Loaded;
@@ -6,6 +6,17 @@ use super::properties::Properties;
 use super::reader::Table;
 use crate::base::hash::filter_hash;
 use crate::base::{Error, Result, Seqno};
+
+/// Something wrong with a table, and the internal keys that it concerns.
+#[derive(Clone, Debug)]
+pub(crate) struct Damage {
+    /// Where in which file, and what was expected and found.
+    pub(crate) error: Error,
+    /// From this key on, or right behind it.
+    pub(crate) first: Vec<u8>,
+    /// Up to this key.
+    pub(crate) last: Vec<u8>,
+}
 
 /// The entry before the one being checked.
 struct Previous {
@@ -18,21 +29,49 @@ struct Pass<'t> {
     table: &'t Table,
     loaded: &'t Loaded,
     counted: Properties,
-    smallest: Vec<u8>,
+    smallest: Option<Vec<u8>>,
     previous: Option<Previous>,
 }
 
 impl Table {
-    /// Checks every block, the order and number of the entries, the fences, the filter, and the summary.
+    /// Checks every block, the order and number of the entries, the fences, the filter, and the summary; the
+    /// first thing that is wrong is the error.
     pub(crate) fn verify(&self) -> Result<()> {
-        let loaded = self.loaded()?;
-        let counted = Properties::new(self.meta().id);
-        let mut pass = Pass { table: self, loaded, counted, smallest: Vec::new(), previous: None };
+        let mut first = None;
+        self.survey(&mut |_| (), &mut |damage| {
+            first.get_or_insert(damage.error);
+        });
+        first.map_or(Ok(()), Err)
+    }
+
+    /// As `verify`, but goes on behind what is wrong and tells all of it to `found`. Tells `read` of the bytes of
+    /// each block as it has read it.
+    pub(crate) fn survey(&self, read: &mut dyn FnMut(u64), found: &mut dyn FnMut(Damage)) {
+        let meta = self.meta();
+        let whole = |error| Damage { error, first: meta.smallest.clone(), last: meta.largest.clone() };
+        let loaded = match self.loaded() {
+            Ok(loaded) => loaded,
+            Err(error) => return found(whole(error)),
+        };
+        let counted = Properties::new(meta.id);
+        let mut pass = Pass { table: self, loaded, counted, smallest: None, previous: None };
+        let mut sound = true;
         for i in 0..loaded.index.blocks() {
-            let block = loaded.read_block(i)?;
-            pass.check_block(i, &block)?;
+            let checked = loaded.read_block(i).and_then(|block| pass.check_block(i, &block));
+            if let Err(error) = checked {
+                sound = false;
+                // Order is judged by neighbours, and this one says nothing.
+                pass.previous = None;
+                let first = if i == 0 { meta.smallest.clone() } else { loaded.index.fence(i - 1) };
+                found(Damage { error, first, last: loaded.index.fence(i) });
+            }
+            read(loaded.index.handle(i).len);
         }
-        pass.check_summary()
+        // With a part missing the sums cannot be right, but the block they are in can be read.
+        let summary = if sound { pass.check_summary() } else { loaded.properties().map(|_| ()) };
+        if let Err(error) = summary {
+            found(whole(error));
+        }
     }
 }
 
@@ -71,8 +110,9 @@ impl Pass<'_> {
                 let detail = format!("expected keys in order, found \"{key}\" at {seqno} after \"{before}\"");
                 return Err(self.corrupt(i, detail));
             }
-        } else {
-            self.smallest.clone_from(&key);
+        }
+        if self.smallest.is_none() {
+            self.smallest = Some(key.clone());
         }
         if new_key && !self.loaded.filter.may_contain(filter_hash(&key)) {
             let detail = format!("expected key \"{}\" in the filter, found it missing", key.escape_ascii());
@@ -89,7 +129,7 @@ impl Pass<'_> {
 
     fn check_summary(mut self) -> Result<()> {
         let largest = self.last_key().to_vec();
-        self.counted.close(std::mem::take(&mut self.smallest), largest);
+        self.counted.close(self.smallest.take().unwrap_or_default(), largest);
         let mut stored = self.loaded.properties()?;
         // What a reader cannot count.
         (self.counted.created_at_ms, self.counted.origin) = (stored.created_at_ms, stored.origin);

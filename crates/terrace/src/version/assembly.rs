@@ -54,6 +54,11 @@ impl Assembly {
         Ok(Self { fs: Arc::clone(fs), dir: dir.to_path_buf(), partial, _lock: guard })
     }
 
+    /// Where its files are made meanwhile.
+    pub(crate) fn partial(&self) -> &Path {
+        &self.partial
+    }
+
     /// Where a file of this name is to be put. Its content must be durable before `finish`, not its name.
     pub(crate) fn place(&self, name: &str) -> PathBuf {
         self.partial.join(name)

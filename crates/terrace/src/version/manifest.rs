@@ -32,9 +32,9 @@ use crate::record::{RecordReader, RecordWriter};
 pub(crate) const FORMAT_VERSION: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"TERRACE\0";
-const HEADER: u8 = 1;
-const EDIT: u8 = 2;
-const SETTLED: u8 = 3;
+pub(super) const HEADER: u8 = 1;
+pub(super) const EDIT: u8 = 2;
+pub(super) const SETTLED: u8 = 3;
 
 /// A manifest below this size is never rewritten for its length.
 const REWRITE_BYTES_MIN: u64 = 64 << 10;
@@ -269,7 +269,7 @@ fn write_file(fs: &dyn Fs, dir: &Path, id: FileId, state: &State) -> Result<(Rec
     Ok((writer, snapshot_bytes))
 }
 
-fn check_header(path: &Path, id: FileId, record: &[u8]) -> Result<()> {
+pub(super) fn check_header(path: &Path, id: FileId, record: &[u8]) -> Result<()> {
     let Some(rest) = record.strip_prefix(&[HEADER]).and_then(|rest| rest.strip_prefix(MAGIC)) else {
         return Err(Error::corruption(path, 0, "expected a header record with the magic TERRACE"));
     };

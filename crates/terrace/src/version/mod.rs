@@ -6,6 +6,7 @@
 mod assembly;
 mod current;
 mod edit;
+mod history;
 mod levels;
 mod manifest;
 pub(crate) mod names;
@@ -18,6 +19,7 @@ pub(crate) mod testing;
 pub(crate) use assembly::Assembly;
 pub(crate) use current::{Presence, probe};
 pub(crate) use edit::{Edit, LEVELS, Placed};
+pub(crate) use history::History;
 pub(crate) use levels::{Level, Version};
 pub(crate) use manifest::Manifest;
 pub(crate) use run::Run;

@@ -49,6 +49,11 @@ pub(crate) fn is_of_copy(name: &str) -> bool {
         || parse_table(name).is_some()
 }
 
+/// Whether the name says that a file is part of a store, and one that matters.
+pub(crate) fn is_of_store(name: &str) -> bool {
+    name == CURRENT || parse_manifest(name).is_some() || parse_table(name).is_some()
+}
+
 /// The names that an opening may delete: tables that no version holds, manifests other than the current one,
 /// and temporary files of ours. To be called only once the state has been read whole and found sound.
 pub(crate) fn orphans<'a>(names: &'a [String], state: &State, current: FileId) -> Vec<&'a str> {

@@ -30,6 +30,7 @@ mod tests;
 pub(crate) use format::record_bytes;
 pub(crate) use lane::{Lane, Reserve};
 pub(crate) use log::{Wal, WalOptions};
+pub(crate) use replay::salvage;
 pub(crate) use replay::{ReplayReport, replay};
 pub(crate) use segment::Segment;
 #[cfg(test)]

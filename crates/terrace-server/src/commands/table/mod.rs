@@ -8,8 +8,8 @@ mod command;
 mod keys;
 
 use super::{
-    admin, client, configure, connection, counters, expiry, info, introspect, keys as generic, multi, scan,
-    stats, string_read, string_write,
+    admin, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
+    hash_scan, hash_write, info, introspect, keys as generic, multi, scan, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -30,10 +30,16 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 14] = [
+const FAMILIES: [&[Command]; 20] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
+    bits::COMMANDS,
+    bitfield::COMMANDS,
+    hash_read::COMMANDS,
+    hash_write::COMMANDS,
+    hash_expiry::COMMANDS,
+    hash_scan::COMMANDS,
     generic::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,

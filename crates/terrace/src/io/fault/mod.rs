@@ -174,6 +174,10 @@ impl Fs for FaultFs {
         self.inner.lock(path, content)
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        self.inner.is_locked(path)
+    }
+
     fn boot_id(&self) -> u128 {
         self.inner.boot_id()
     }

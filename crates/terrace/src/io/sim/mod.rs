@@ -297,6 +297,12 @@ impl Fs for SimFs {
         Ok(Box::new(SimLock { handle }))
     }
 
+    fn is_locked(&self, path: &Path) -> io::Result<bool> {
+        let state = self.shared.lock();
+        state.check_alive()?;
+        Ok(state.lookup_file(path).is_ok_and(|id| state.locked.contains(&id)))
+    }
+
     fn boot_id(&self) -> u128 {
         self.shared.lock().boot_id
     }

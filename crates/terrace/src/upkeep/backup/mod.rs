@@ -20,21 +20,8 @@ use crate::base::{Error, Result};
 use crate::db::Db;
 use crate::io::Env;
 use crate::table::Table;
+use crate::upkeep::progress::{Progress, Tally};
 use crate::version::{Assembly, names};
-
-/// How far an operation on a backup has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct BackupProgress {
-    /// Files done.
-    pub files: u64,
-    /// Files to do.
-    pub files_total: u64,
-    /// Bytes done.
-    pub bytes: u64,
-    /// Bytes to do.
-    pub bytes_total: u64,
-}
 
 /// One generation of a backup: the store as of one moment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -119,7 +106,7 @@ impl Backups {
     /// Tables that are not in the backup yet are checked, block by block, and copied; so it takes time and space
     /// in proportion to what is new. Fails with [`Error::Corruption`] at a damaged table. A call that fails or is
     /// interrupted leaves no generation.
-    pub fn create(&self, db: &Db, mut progress: impl FnMut(BackupProgress)) -> Result<Generation> {
+    pub fn create(&self, db: &Db, mut progress: impl FnMut(Progress)) -> Result<Generation> {
         let directory = Directory::open_for_writing(&self.env, &self.dir)?;
         let contents = directory.read_all()?;
         directory.clean(&contents)?;
@@ -166,11 +153,7 @@ impl Backups {
     /// Reads every file of one generation, or of all, and compares it with the checksum it was stored under.
     /// Returns what is wrong, one error for each file and for each generation whose description is damaged, and
     /// goes on after each. Takes time in proportion to the bytes.
-    pub fn verify(
-        &self,
-        generation: Option<u64>,
-        mut progress: impl FnMut(BackupProgress),
-    ) -> Result<Vec<Error>> {
+    pub fn verify(&self, generation: Option<u64>, mut progress: impl FnMut(Progress)) -> Result<Vec<Error>> {
         let directory = Directory::open(&self.env, &self.dir)?;
         let contents = directory.read_all()?;
         let chosen: Vec<&Content> = match generation {
@@ -199,7 +182,7 @@ impl Backups {
         &self,
         generation: Option<u64>,
         dir: impl AsRef<Path>,
-        mut progress: impl FnMut(BackupProgress),
+        mut progress: impl FnMut(Progress),
     ) -> Result<Generation> {
         let directory = Directory::open(&self.env, &self.dir)?;
         let contents = directory.read_all()?;
@@ -230,33 +213,5 @@ impl Backups {
         directory.forget(&gone)?;
         let (files, bytes) = directory.clean(&contents)?;
         Ok(Pruned { generations: gone, files, bytes })
-    }
-}
-
-/// Counts what is done and tells the observer.
-struct Tally<'a> {
-    progress: BackupProgress,
-    tell: &'a mut dyn FnMut(BackupProgress),
-}
-
-impl<'a> Tally<'a> {
-    fn new(sizes: impl Iterator<Item = u64>, tell: &'a mut dyn FnMut(BackupProgress)) -> Self {
-        let mut progress = BackupProgress::default();
-        for bytes in sizes {
-            progress.files_total += 1;
-            progress.bytes_total += bytes;
-        }
-        tell(progress);
-        Self { progress, tell }
-    }
-
-    fn add(&mut self, bytes: u64) {
-        self.progress.bytes += bytes;
-        (self.tell)(self.progress);
-    }
-
-    fn file_done(&mut self) {
-        self.progress.files += 1;
-        (self.tell)(self.progress);
     }
 }

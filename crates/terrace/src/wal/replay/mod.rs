@@ -8,6 +8,7 @@
 //! been visited; the caller drops what it has built from them.
 
 mod lane;
+pub(crate) mod salvage;
 mod scan;
 
 use std::cmp::Reverse;

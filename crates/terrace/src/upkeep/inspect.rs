@@ -1,0 +1,216 @@
+//! `StoreFiles::inspect`: what a store consists of, without reading its data.
+
+use super::StoreFiles;
+use super::finding::{KeyRange, key_range};
+use crate::base::{Error, FileId, Result};
+use crate::table::Table;
+use crate::version::{Edit, names};
+use crate::wal::salvage;
+
+/// What a store consists of.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Inspection {
+    /// The manifest that counts.
+    pub manifest: String,
+    /// Its size in bytes.
+    pub manifest_bytes: u64,
+    /// Its edits, oldest first; the first is a snapshot of all that was before.
+    pub history: Vec<EditSummary>,
+    /// Every entry up to this sequence number is in a table.
+    pub flushed_seqno: u64,
+    /// The time below which the store's clock never runs, in milliseconds since the Unix epoch.
+    pub clock_ms: u64,
+    /// The keyspaces: number and name.
+    pub keyspaces: Vec<(u32, String)>,
+    /// The tables: by level, newest run first, in key order.
+    pub tables: Vec<TableInfo>,
+    /// The segments of the log, oldest first. Empty after a clean close.
+    pub log: Vec<SegmentInfo>,
+    /// Other files in the directory.
+    pub other_files: Vec<String>,
+    /// What could not be read.
+    pub errors: Vec<Error>,
+}
+
+/// One edit of the manifest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct EditSummary {
+    /// Where its record begins.
+    pub offset: u64,
+    /// What it does, a line for each change.
+    pub changes: Vec<String>,
+}
+
+/// One table.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct TableInfo {
+    /// The file.
+    pub file: String,
+    /// Its level, from 0.
+    pub level: usize,
+    /// The ordinal of its run in the level; larger is newer.
+    pub run: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its entries, old versions and tombstones included.
+    pub entries: u64,
+    /// Tombstones among them.
+    pub tombstones: u64,
+    /// Entries that expire at some time.
+    pub expiring: u64,
+    /// When the first of them expires, in milliseconds since the Unix epoch.
+    pub first_expiry_ms: Option<u64>,
+    /// When the last entry expires, if all of them do.
+    pub last_expiry_ms: Option<u64>,
+    /// The smallest and the largest sequence number.
+    pub seqnos: (u64, u64),
+    /// Bytes of keys and values before compression.
+    pub raw_bytes: u64,
+    /// Data blocks.
+    pub blocks: u64,
+    /// Bits of its filter for each entry; 0 without one.
+    pub filter_bits_per_entry: f64,
+    /// When it was written, in milliseconds since the Unix epoch.
+    pub created_at_ms: u64,
+    /// The keys.
+    pub keys: KeyRange,
+}
+
+/// One segment of the log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// The file.
+    pub file: String,
+    /// Its size in bytes, most of it reserved ahead.
+    pub bytes: u64,
+    /// Bytes of the records in it.
+    pub used_bytes: u64,
+    /// Records.
+    pub records: u64,
+    /// Chunks that lanes have begun.
+    pub chunks: u64,
+    /// The smallest and the largest sequence number; 0 without records.
+    pub seqnos: (u64, u64),
+    /// Every write up to here was known to survive a power loss.
+    pub durable_seqno: u64,
+    /// Places that hold neither a record nor nothing.
+    pub damaged_places: u64,
+}
+
+impl StoreFiles {
+    /// What the store consists of: manifest, keyspaces, tables and log. Reads the manifest, the summary of each table
+    /// and the log, not the data; changes nothing.
+    pub fn inspect(&self) -> Result<Inspection> {
+        let listed = self.list()?;
+        let registry = self.registry(&listed);
+        let state = registry.state();
+        let known = |name: &String| names::is_of_store(name) || salvage::is_segment_name(name);
+        let mut inspection = Inspection {
+            manifest: registry.manifest.map_or_else(String::new, names::manifest),
+            manifest_bytes: registry.history.bytes,
+            history: registry.history.edits.iter().map(|(offset, edit)| summary(*offset, edit)).collect(),
+            flushed_seqno: state.flushed_seqno,
+            clock_ms: state.clock_ms,
+            keyspaces: state.keyspaces.iter().map(|(id, name)| (id.0, name.clone())).collect(),
+            other_files: listed.iter().filter(|name| !known(name)).cloned().collect(),
+            errors: registry.current.iter().chain(&registry.history.wrong).cloned().collect(),
+            ..Inspection::default()
+        };
+        for placed in state.tables.values() {
+            let meta = &placed.meta;
+            let summary = Table::read_summary(&*self.env.fs, &self.dir, meta.id).unwrap_or_else(|error| {
+                inspection.errors.push(error);
+                crate::table::Summary::default()
+            });
+            inspection.tables.push(TableInfo {
+                file: names::table(meta.id),
+                level: placed.level,
+                run: placed.run,
+                bytes: meta.file_bytes,
+                entries: meta.entries,
+                tombstones: meta.tombstones,
+                expiring: summary.expiring,
+                first_expiry_ms: Some(meta.min_expires_at_ms).filter(|at| *at != 0),
+                last_expiry_ms: Some(meta.max_expires_at_ms).filter(|at| *at != 0),
+                seqnos: (meta.min_seqno, meta.max_seqno),
+                raw_bytes: meta.raw_bytes,
+                blocks: summary.blocks,
+                filter_bits_per_entry: summary.filter_bytes as f64 * 8.0 / meta.entries.max(1) as f64,
+                created_at_ms: summary.created_at_ms,
+                keys: key_range(&meta.smallest, &meta.largest, state),
+            });
+        }
+        inspection
+            .tables
+            .sort_by(|a, b| (a.level, b.run, &state_key(a)).cmp(&(b.level, a.run, &state_key(b))));
+        self.inspect_log(&mut inspection)?;
+        Ok(inspection)
+    }
+
+    fn inspect_log(&self, inspection: &mut Inspection) -> Result<()> {
+        for id in salvage::segments(&self.env, &self.dir)? {
+            let path = salvage::segment_path(&self.dir, id);
+            match salvage::survey(&self.env, &path, id, &mut |_| Ok(())) {
+                Ok(survey) => inspection.log.push(SegmentInfo {
+                    file: file_name(id),
+                    bytes: survey.bytes,
+                    used_bytes: survey.record_bytes,
+                    records: survey.records,
+                    chunks: survey.chunks,
+                    seqnos: (survey.first_seqno, survey.last_seqno),
+                    durable_seqno: survey.horizon,
+                    damaged_places: survey.wrong.len() as u64,
+                }),
+                Err(error) => inspection.errors.push(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn state_key(table: &TableInfo) -> (String, Vec<u8>) {
+    (table.keys.first.keyspace.clone(), table.keys.first.key.clone())
+}
+
+fn file_name(id: FileId) -> String {
+    let path = salvage::segment_path(std::path::Path::new(""), id);
+    path.display().to_string()
+}
+
+/// An edit in words.
+pub(super) fn summary(offset: u64, edit: &Edit) -> EditSummary {
+    let mut changes = Vec::new();
+    let mut say = |text: String| changes.push(text);
+    for (level, id) in &edit.removed {
+        say(format!("remove {} from level {level}", names::table(*id)));
+    }
+    for placed in &edit.added {
+        let (name, level, run) = (names::table(placed.meta.id), placed.level, placed.run);
+        say(format!("add {name} to level {level}, run {run}: {} entries", placed.meta.entries));
+    }
+    for (id, name) in &edit.created {
+        say(format!("create keyspace {} {name:?}", id.0));
+    }
+    for id in &edit.dropped {
+        say(format!("drop keyspace {}", id.0));
+    }
+    for (id, name) in &edit.renamed {
+        say(format!("rename keyspace {} to {name:?}", id.0));
+    }
+    let numbers = [
+        ("flushed up to", edit.flushed_seqno),
+        ("next file", edit.next_file_id),
+        ("clock ms", edit.clock_ms),
+        ("next keyspace", edit.next_keyspace_id.map(u64::from)),
+    ];
+    for (what, number) in numbers {
+        if let Some(number) = number {
+            say(format!("{what} {number}"));
+        }
+    }
+    EditSummary { offset, changes }
+}
