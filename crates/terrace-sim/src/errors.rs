@@ -240,7 +240,7 @@ impl Runner {
                         None => batch.delete(key),
                     };
                 }
-                batch.commit().map(|_| ())
+                if raised { batch.commit_with(Durability::Sync) } else { batch.commit() }.map(|_| ())
             }
         };
         let acknowledged = self.judge(outcome)?.is_some();
