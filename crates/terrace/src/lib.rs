@@ -84,6 +84,9 @@ pub use db::{
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use upkeep::fuzzing;
 pub use upkeep::{
     StoreFiles,
     backup::{Backups, Catalog, Generation, Pruned},
