@@ -106,6 +106,35 @@ def check_transaction(checks, client, key):
         checks.equal(f"transaction on {key}", pipe.execute(), [2, b"2"])
 
 
+def check_hashes(checks, client, key):
+    """Hashes, expiry of their fields, and bits, as redis-py converts them for either protocol."""
+    fields = {f"f{n}".encode(): str(n).encode() for n in range(600)}
+    checks.equal(f"{key} hset", client.hset(key, mapping=fields), 600)
+    checks.equal(f"{key} hgetall", client.hgetall(key), fields)
+    checks.equal(f"{key} hmget", client.hmget(key, "f1", "none", "f2"), [b"1", None, b"2"])
+    checks.equal(f"{key} hscan", dict(client.hscan_iter(key, count=50)), fields)
+    checks.equal(f"{key} hkeys", set(client.hkeys(key)), set(fields))
+    checks.equal(f"{key} hincrby", client.hincrby(key, "f1", 41), 42)
+    checks.equal(f"{key} hincrbyfloat", client.hincrbyfloat(key, "f1", 0.5), 42.5)
+    checks.equal(f"{key} hrandfield", len(client.hrandfield(key, 5, withvalues=True)) in (5, 10), True)
+    checks.equal(f"{key} hdel", client.hdel(key, "f1", "none"), 1)
+    checks.equal(f"{key} hlen", client.hlen(key), 599)
+    if hasattr(client, "hpexpire"):
+        checks.equal(f"{key} hpexpire", client.hpexpire(key, 50, "f2", "none"), [1, -2])
+        time.sleep(0.1)
+        checks.equal(f"{key} after expiry", (client.hget(key, "f2"), client.hlen(key)), (None, 598))
+    with client.pipeline(transaction=False) as pipe:
+        for n in range(100):
+            pipe.hset(f"{key}:{n}", mapping={"a": n, "b": "x"})
+        for n in range(100):
+            pipe.hmget(f"{key}:{n}", "a", "b")
+        expected = [2] * 100 + [[str(n).encode(), b"x"] for n in range(100)]
+        checks.equal(f"{key} pipeline", pipe.execute(), expected)
+    checks.equal(f"{key} setbit", client.setbit(f"{key}:bits", 7, 1), 0)
+    checks.equal(f"{key} bitcount", client.bitcount(f"{key}:bits"), 1)
+    checks.equal(f"{key} bitfield", client.bitfield(f"{key}:bits").incrby("u8", 0, 5).execute(), [6])
+
+
 def check_redis_py(checks, port):
     """Types of replies, pipelines, transactions, scans, expiry."""
     import redis
@@ -141,7 +170,63 @@ def check_redis_py(checks, port):
         client.set(f"{name}:large", large)
         checks.equal(f"{name} large value", client.get(f"{name}:large") == large, True)
         checks.that(f"{name} info", client.info())
+        checks.run(check_hashes, client, f"{name}:hash")
         client.close()
+
+
+def next_message(pubsub):
+    """The next message that is not a confirmation; None after 10 s."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        message = pubsub.get_message(ignore_subscribe_messages=True, timeout=1)
+        if message:
+            return message["type"], message["pattern"], message["channel"], message["data"]
+    return None
+
+
+def check_publish_and_subscribe(checks, port):
+    """Channels, patterns, sharded channels and keyspace events, in both protocols."""
+    import redis
+
+    for protocol in (2, 3):
+        client = redis.Redis(port=port, protocol=protocol)
+        name = f"pubsub{protocol}"
+        with client.pubsub() as pubsub:
+            pubsub.subscribe(name)
+            pubsub.psubscribe(f"{name}.*")
+            pubsub.get_message(timeout=5), pubsub.get_message(timeout=5)
+            checks.equal(f"{name} numsub", client.pubsub_numsub(name), [(name.encode(), 1)])
+            checks.equal(f"{name} publish", client.publish(name, "hello"), 1)
+            checks.equal(f"{name} message", next_message(pubsub), ("message", None, name.encode(), b"hello"))
+            client.publish(f"{name}.x", "hi")
+            expected = ("pmessage", f"{name}.*".encode(), f"{name}.x".encode(), b"hi")
+            checks.equal(f"{name} pattern", next_message(pubsub), expected)
+            client.config_set("notify-keyspace-events", "Ex$")
+            pubsub.psubscribe("__keyevent@0__:*")
+            client.set(f"{name}:k", "v", px=20)
+            events = [next_message(pubsub) for _ in range(2)]
+            found = [event and (event[2], event[3]) for event in events]
+            key = f"{name}:k".encode()
+            checks.equal(f"{name} events", found, [(b"__keyevent@0__:set", key), (b"__keyevent@0__:expired", key)])
+            client.config_set("notify-keyspace-events", "")
+        client.close()
+
+
+def check_client_side_caching(checks, port):
+    """What redis-py's own cache shows after another connection has written."""
+    import redis
+    from redis.cache import CacheConfig
+
+    cached = redis.Redis(port=port, protocol=3, cache_config=CacheConfig())
+    other = redis.Redis(port=port)
+    other.set("cached:k", "old")
+    checks.equal("cache fill", [cached.get("cached:k"), cached.get("cached:k")], [b"old", b"old"])
+    checks.equal("cache size", cached.get_cache().size, 1)
+    other.set("cached:k", "new")
+    deadline = time.monotonic() + 10
+    while cached.get("cached:k") != b"new" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    checks.equal("cache after a change", cached.get("cached:k"), b"new")
 
 
 def main():
@@ -158,6 +243,8 @@ def main():
         with Server(find_binary(options.binary), Path(directory) / "store") as server:
             checks.run(check_redis_cli, server.port)
             checks.run(check_redis_py, server.port)
+            checks.run(check_publish_and_subscribe, server.port)
+            checks.run(check_client_side_caching, server.port)
             rates = checks.run(check_redis_benchmark, server.port, options.requests) or []
             checks.equal("exit code after SIGTERM", server.stop(), 0)
     print("\n".join(rates))

@@ -8,7 +8,7 @@
 //! | 3 | the store refused: missing, locked, damaged, full, poisoned |
 //! | 4 | input or output outside the store: a bad line, a file that cannot be read or written |
 //! | 5 | the server cannot start, cannot be reached or answered with an error |
-//! | 6 | a check found a difference (`bench --verify`) |
+//! | 6 | a check found damage or a difference (`verify`, `backup verify`, `inspect`, `bench --verify`), or `repair` lost something |
 //!
 //! The codes are an interface: scripts depend on them, so a number never changes its meaning.
 
@@ -32,7 +32,7 @@ pub(crate) enum Code {
     Data = 4,
     /// The server failed, or could not be started or reached.
     Server = 5,
-    /// A check found a difference.
+    /// A check found damage or a difference.
     Difference = 6,
 }
 
@@ -68,6 +68,17 @@ pub(crate) fn explain_open(error: terrace::Error) -> anyhow::Error {
         _ => return error.into(),
     };
     Failure::error(code_of_store(&error), format!("{error}, {advice}"))
+}
+
+/// Adds the way out to why the files of a store are not looked at.
+pub(crate) fn explain_files(error: terrace::Error) -> anyhow::Error {
+    match &error {
+        terrace::Error::Locked { .. } => {
+            let advice = "or look at a backup of it (terrace backup create --url, then restore)";
+            Failure::error(Code::Store, format!("{error}, {advice}"))
+        }
+        _ => error.into(),
+    }
 }
 
 fn code_of_store(error: &terrace::Error) -> Code {

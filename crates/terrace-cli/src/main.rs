@@ -39,7 +39,8 @@ Exit codes:
   3  the store refused: missing, locked, damaged, full
   4  input or output outside the store: a bad line, an unreadable file
   5  the server cannot start, cannot be reached or answered with an error
-  6  a check found a difference (bench --verify)";
+  6  a check found damage or a difference (verify, inspect, backup list, backup verify,
+     bench --verify), or a repair could not save everything";
 
 fn main() -> ExitCode {
     match Cli::parse().verb.run() {

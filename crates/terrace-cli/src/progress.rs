@@ -1,5 +1,6 @@
 //! The progress line of a long copy, on standard error and only when that is a terminal.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::time::Instant;
 
@@ -85,5 +86,38 @@ impl<R: Read> Read for Counted<R> {
         let count = self.inner.read(buffer)?;
         self.bar.inc(count as u64);
         Ok(count)
+    }
+}
+
+/// The bar of a job that works through files.
+pub(crate) struct FileBar {
+    bar: ProgressBar,
+    last: Cell<terrace::Progress>,
+}
+
+impl FileBar {
+    /// Starts; shows nothing before it hears of the job.
+    pub(crate) fn start() -> Self {
+        let bar = ProgressBar::new(0);
+        let style =
+            ProgressStyle::with_template("{wide_bar} {binary_bytes}/{binary_total_bytes} {msg} eta {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        Self { bar, last: Cell::default() }
+    }
+
+    /// Shows how far the job has come.
+    pub(crate) fn show(&self, progress: terrace::Progress) {
+        let before = self.last.replace(progress);
+        self.bar.set_length(progress.bytes_total);
+        self.bar.set_position(progress.bytes);
+        if before.files != progress.files || before.files_total != progress.files_total {
+            self.bar.set_message(format!("{}/{} tables", progress.files, progress.files_total));
+        }
+    }
+
+    /// Takes the bar away; how far the job has come.
+    pub(crate) fn finish(&self) -> terrace::Progress {
+        self.bar.finish_and_clear();
+        self.last.get()
     }
 }

@@ -83,6 +83,30 @@ pub(crate) fn nanoseconds(ns: u64) -> String {
     }
 }
 
+/// A time in milliseconds since the Unix epoch, as date and time of day in UTC.
+pub(crate) fn utc(ms: u64) -> String {
+    let (days, second) = (ms / 86_400_000, ms / 1000 % 86_400);
+    // Years of 365 or 366 days from 1970 on, then months: few enough to count them.
+    let is_leap =
+        |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let (mut year, mut day) = (1970 + days / 146_097 * 400, days % 146_097);
+    while day >= 365 + u64::from(is_leap(year)) {
+        day -= 365 + u64::from(is_leap(year));
+        year += 1;
+    }
+    let mut month = 0;
+    let february = 28 + u64::from(is_leap(year));
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if day < length {
+            break;
+        }
+        day -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year}-{:02}-{:02} {hour:02}:{minute:02}:{second:02}", month + 1, day + 1)
+}
+
 /// A count with its thousands set apart.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -128,6 +152,19 @@ mod tests {
         assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
         for wrong in ["", "0", "s", "1w", "-5s", "99999999999999999999d", "18446744073709551615d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_dates_in_utc() {
+        for (ms, expected) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_400_000, "2000-02-29 00:00:00"),
+            (1_735_689_599_999, "2024-12-31 23:59:59"),
+            (4_107_542_400_000, "2100-03-01 00:00:00"),
+            (16_725_225_600_000, "2500-01-01 00:00:00"),
+        ] {
+            assert_eq!(utc(ms), expected);
         }
     }
 

@@ -7,7 +7,9 @@ use mio::net::TcpStream;
 use terrace_resp::Decoder;
 
 use crate::output::Output;
+use crate::queue::Queued;
 use crate::session::Session;
+use crate::shared::Shared;
 
 /// A connection.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not the states of one thing.
@@ -31,6 +33,10 @@ pub(crate) struct Connection {
     pub(crate) backlog: bool,
     /// A command of this connection runs on a thread of its own.
     pub(crate) waiting: bool,
+    /// A request that waits for the end of a pause.
+    pub(crate) postponed: Option<Queued>,
+    /// Since when it has had more messages waiting than a subscriber may for long.
+    pub(crate) slow_since_ms: Option<u64>,
     /// No more requests; to be closed once the replies are gone.
     pub(crate) closing: bool,
     /// To be closed at once.
@@ -54,6 +60,8 @@ impl Connection {
             read_closed: false,
             backlog: false,
             waiting: false,
+            postponed: None,
+            slow_since_ms: None,
             closing: false,
             dead: false,
             queued: false,
@@ -61,8 +69,26 @@ impl Connection {
         }
     }
 
+    /// Whether it is a subscriber that leaves too much waiting, or somewhat less for too long.
+    pub(crate) fn is_slow_subscriber(&mut self, shared: &Shared, now_ms: u64) -> bool {
+        if self.session.subscriptions.is_empty() {
+            return false;
+        }
+        let (limits, unsent) = (shared.settings.subscriber_limits(), self.output.unsent());
+        if limits.soft_bytes == 0 || unsent <= limits.soft_bytes {
+            self.slow_since_ms = None;
+        } else if now_ms.saturating_sub(*self.slow_since_ms.get_or_insert(now_ms)) > limits.soft_s * 1000 {
+            return true;
+        }
+        limits.hard_bytes > 0 && unsent > limits.hard_bytes
+    }
+
     /// Whether its next request may run: it waits for nothing, and its client takes its replies.
     pub(crate) fn may_run(&self, output_soft_bytes: usize) -> bool {
-        !self.closing && !self.dead && !self.waiting && self.output.unsent() <= output_soft_bytes
+        !self.closing
+            && !self.dead
+            && !self.waiting
+            && self.postponed.is_none()
+            && self.output.unsent() <= output_soft_bytes
     }
 }

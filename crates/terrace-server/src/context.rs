@@ -9,10 +9,13 @@ use std::sync::Arc;
 use terrace::{Iter, Keyspace};
 use terrace_resp::Encoder;
 
+use crate::effects::Effects;
 use crate::failure::Failure;
 use crate::group::Group;
 use crate::metrics::LoopMetrics;
+use crate::notify::{GENERIC, MISS, NEW, STRING};
 use crate::pending::Stored;
+use crate::pubsub::Kind;
 use crate::session::Session;
 use crate::shared::Shared;
 use crate::transaction::{self, Transaction, check_write, is_storable, write_options};
@@ -58,6 +61,9 @@ impl Context<'_> {
             space.map(|space| space.get_entry(key)).transpose()?.flatten().map(Stored::from)
         };
         self.count_lookups(usize::from(entry.is_some()), 1);
+        if entry.is_none() {
+            self.missed(key);
+        }
         Ok(entry)
     }
 
@@ -85,7 +91,34 @@ impl Context<'_> {
             }
         };
         self.count_lookups(entries.iter().flatten().count(), keys.len());
+        keys.iter().zip(&entries).filter(|(_, found)| found.is_none()).for_each(|(key, _)| self.missed(key));
         Ok(entries.into_iter().map(|entry| entry.map(Stored::from)).collect())
+    }
+
+    /// A key that was looked up is not there: it may have expired, and somebody may want to know of either.
+    fn missed(&mut self, key: &[u8]) {
+        let db = self.session.db;
+        if let Some(many) = &mut self.many {
+            many.event(MISS, "keymiss", db, key);
+            return;
+        }
+        if !self.shared.schedule.is_empty() && !self.shared.pause.stops_writes(self.now_ms) {
+            // A failure is for the next writer to hear of.
+            let _ = self.shared.expire(db, key);
+        }
+        self.shared.notify(MISS, "keymiss", db, key);
+    }
+
+    /// Sends a message, with the commit if this is part of a transaction; returns how many clients get it.
+    pub(crate) fn publish(&mut self, kind: Kind, channel: &[u8], payload: &[u8]) -> usize {
+        let hub = &self.shared.hub;
+        match &mut self.many {
+            Some(many) => {
+                many.effects().publish(kind, channel, payload);
+                hub.receivers(kind, channel)
+            }
+            None => hub.publish(kind, channel, payload, &self.shared.loops),
+        }
     }
 
     /// Counts look-ups of keys.
@@ -100,26 +133,42 @@ impl Context<'_> {
         self.space().map(|space| space.range::<&[u8]>(bounds))
     }
 
-    /// Adds a plain write of a string to the group. With a past expiry it is a delete.
+    /// Adds a plain write of strings to the group, all with one expiry. With a past one they are deletes.
     pub(crate) fn write(
         &mut self,
-        key: &[u8],
-        value: &[u8],
+        pairs: &[(&[u8], &[u8])],
         expires_at_ms: Option<u64>,
     ) -> Result<(), Failure> {
-        check_write(key, value.len())?;
-        if let Some(many) = &mut self.many {
-            let (db, now_ms) = (self.session.db, self.now_ms);
-            return many.step(|tx| match expires_at_ms {
-                Some(at) if at <= now_ms => tx.delete(db, key),
-                at => tx.put(db, key, value, at),
+        let (db, now_ms) = (self.session.db, self.now_ms);
+        // Whether a key is new is seen only by reading it.
+        if self.many.is_some() || self.shared.watch.wants(NEW) {
+            return self.transact(|tx| {
+                for (key, value) in pairs {
+                    match expires_at_ms {
+                        Some(at) if at <= now_ms => tx.delete(db, key)?,
+                        at => tx.put(db, key, value, at)?,
+                    }
+                    announce_set(tx.effects(), db, key, expires_at_ms, now_ms);
+                }
+                Ok(())
             });
         }
-        let space = self.shared.databases.create(self.session.db)?;
-        if expires_at_ms.is_some_and(|at| at <= self.now_ms) {
-            self.group.delete(space, key);
-        } else {
-            self.group.put(space, key, value, write_options(expires_at_ms));
+        for (key, value) in pairs {
+            check_write(key, value.len())?;
+        }
+        let space = self.shared.databases.create(db)?;
+        for (key, value) in pairs {
+            if expires_at_ms.is_some_and(|at| at <= now_ms) {
+                self.group.delete(space, key);
+            } else {
+                self.group.put(space, key, value, write_options(expires_at_ms));
+            }
+            let effects = self.group.effects(self.session.info.id);
+            effects.changed(key);
+            if let Some(at_ms) = expires_at_ms {
+                effects.expires(db, key, at_ms);
+            }
+            announce_set(effects, db, key, expires_at_ms, now_ms);
         }
         Ok(())
     }
@@ -132,6 +181,7 @@ impl Context<'_> {
             return;
         }
         self.session.group_epoch = self.group.epoch();
+        let position = (!self.session.is_silent()).then_some(position);
         self.group.promise(self.session.slot, position, self.metrics);
     }
 
@@ -144,11 +194,28 @@ impl Context<'_> {
             return many.step(body);
         }
         self.settle();
-        let outcome = transaction::run(&self.shared.databases, body)?;
+        let outcome = transaction::run(self.shared, self.session.info.id, body)?;
         if let Some(seqno) = outcome.seqno {
             self.group.committed(seqno);
         }
         self.metrics.conflicts.add(outcome.conflicts);
+        self.shared.release(outcome.effects);
         Ok(outcome.value)
+    }
+}
+
+/// Stages the events of a `SET`.
+pub(crate) fn announce_set(
+    effects: &mut Effects,
+    db: u8,
+    key: &[u8],
+    expires_at_ms: Option<u64>,
+    now_ms: u64,
+) {
+    effects.event(STRING, "set", db, key);
+    match expires_at_ms {
+        Some(at) if at <= now_ms => effects.event(GENERIC, "del", db, key),
+        Some(_) => effects.event(GENERIC, "expire", db, key),
+        None => {}
     }
 }

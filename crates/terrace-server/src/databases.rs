@@ -6,6 +6,7 @@
 //! keys never meets them.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use terrace::{Db, Keyspace, Result};
@@ -16,7 +17,7 @@ use crate::hash::generation::{Dead, Generations};
 pub(crate) const COUNT: u8 = 16;
 
 /// The number of keyspaces: the databases, then the fields of their hashes.
-const SPACES: usize = 2 * COUNT as usize;
+pub(crate) const SPACES: usize = 2 * COUNT as usize;
 
 const NAMES: [&str; SPACES] = [
     "default",
@@ -71,6 +72,8 @@ pub(crate) struct Databases {
     /// The numbers of new generations of hashes.
     pub(crate) generations: Generations,
     dead: Mutex<Vec<Dead>>,
+    /// How often each database was emptied.
+    emptied: [AtomicU64; COUNT as usize],
 }
 
 impl Databases {
@@ -79,7 +82,7 @@ impl Databases {
         let spaces: [OnceLock<Keyspace>; SPACES] = Default::default();
         let _ = spaces[0].set((*db).clone());
         let (emptying, generations, dead) = (RwLock::default(), Generations::default(), Mutex::default());
-        Self { db, spaces, emptying, generations, dead }
+        Self { db, spaces, emptying, generations, dead, emptied: Default::default() }
     }
 
     /// A database (or, by [`fields_of`], its fields), if anything was ever written to it.
@@ -107,7 +110,13 @@ impl Databases {
         for space in [self.find(db), self.find(fields_of(db))].into_iter().flatten() {
             space.clear()?;
         }
+        self.emptied[usize::from(db)].fetch_add(1, Ordering::AcqRel);
         Ok(())
+    }
+
+    /// How often a database was emptied.
+    pub(crate) fn times_emptied(&self, db: u8) -> u64 {
+        self.emptied[usize::from(db)].load(Ordering::Acquire)
     }
 
     /// To be held across a commit that writes fields.

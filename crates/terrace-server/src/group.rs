@@ -8,10 +8,12 @@
 
 use std::sync::Arc;
 
-use terrace::{Batch, Db, Keyspace, WriteOptions};
+use terrace::{Batch, Keyspace, WriteOptions};
 
+use crate::effects::Effects;
 use crate::failure::store_line;
 use crate::metrics::LoopMetrics;
+use crate::shared::Shared;
 
 /// Writes after which the group is committed early, to keep the shard locks short.
 const MAX_WRITES: usize = 1024;
@@ -38,8 +40,10 @@ pub(crate) struct Broken {
 
 /// The write group of one loop.
 pub(crate) struct Group {
-    db: Db,
+    shared: Arc<Shared>,
     batch: Option<Batch>,
+    /// What others are told once the batch is committed.
+    effects: Effects,
     promises: Vec<Promise>,
     broken: Vec<Broken>,
     epoch: u64,
@@ -48,8 +52,16 @@ pub(crate) struct Group {
 
 impl Group {
     /// An empty group.
-    pub(crate) fn new(db: Db) -> Self {
-        Self { db, batch: None, promises: Vec::new(), broken: Vec::new(), epoch: 1, last_seqno: 0 }
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            batch: None,
+            effects: Effects::default(),
+            promises: Vec::new(),
+            broken: Vec::new(),
+            epoch: 1,
+            last_seqno: 0,
+        }
     }
 
     /// The number of the current group; a session remembers the one that holds its newest promise.
@@ -59,17 +71,34 @@ impl Group {
 
     /// Adds a write. The key and the value have been checked, because one bad write would fail all.
     pub(crate) fn put(&mut self, space: &Keyspace, key: &[u8], value: &[u8], options: WriteOptions) {
-        self.batch.get_or_insert_with(|| self.db.batch()).put_in(space, key, value, options);
+        self.batch().put_in(space, key, value, options);
     }
 
     /// Adds a delete.
     pub(crate) fn delete(&mut self, space: &Keyspace, key: &[u8]) {
-        self.batch.get_or_insert_with(|| self.db.batch()).delete_in(space, key);
+        self.batch().delete_in(space, key);
+    }
+
+    fn batch(&mut self) -> &mut Batch {
+        self.batch.get_or_insert_with(|| {
+            self.effects = Effects::new(&self.shared.watch, 0);
+            self.shared.databases.store().batch()
+        })
+    }
+
+    /// Where the writes added next stage what others are told of them; after the first write.
+    pub(crate) fn effects(&mut self, client: u64) -> &mut Effects {
+        self.effects.set_client(client);
+        &mut self.effects
     }
 
     /// Notes that the `+OK` at `position` of the connection in `slot` depends on the writes added last.
-    pub(crate) fn promise(&mut self, slot: usize, position: usize, metrics: &LoopMetrics) {
-        self.promises.push(Promise { slot, position });
+    /// Without a position nothing is answered. If nothing was added, nothing is to be kept.
+    pub(crate) fn promise(&mut self, slot: usize, position: Option<usize>, metrics: &LoopMetrics) {
+        if self.batch.is_none() {
+            return;
+        }
+        self.promises.extend(position.map(|position| Promise { slot, position }));
         let full = |batch: &Batch| batch.len() >= MAX_WRITES || batch.bytes() >= MAX_BYTES;
         if self.batch.as_ref().is_some_and(full) {
             self.commit(metrics);
@@ -81,10 +110,12 @@ impl Group {
         let Some(batch) = self.batch.take() else { return };
         metrics.group_sizes.record(batch.len() as u64, 1);
         self.epoch += 1;
+        let effects = std::mem::take(&mut self.effects);
         match batch.commit() {
             Ok(seqno) => {
                 self.promises.clear();
                 self.committed(seqno);
+                self.shared.release(effects);
             }
             Err(error) => {
                 let line: Arc<str> = store_line(&error).into();

@@ -68,6 +68,8 @@ pub(crate) struct LoopMetrics {
     pub(crate) wakeups: Counter,
     /// Plain writes per group commit.
     pub(crate) group_sizes: Histogram,
+    /// Keys or fields per look-up of several requests together.
+    pub(crate) lookup_sizes: Histogram,
 }
 
 impl Default for LoopMetrics {
@@ -85,6 +87,7 @@ impl Default for LoopMetrics {
             conflicts: Counter::default(),
             wakeups: Counter::default(),
             group_sizes: Histogram::default(),
+            lookup_sizes: Histogram::default(),
         }
     }
 }
@@ -107,5 +110,6 @@ impl LoopMetrics {
         ];
         counters.into_iter().for_each(Counter::reset);
         self.group_sizes.reset();
+        self.lookup_sizes.reset();
     }
 }

@@ -123,6 +123,11 @@ impl Pending {
         Ok(())
     }
 
+    /// The number of keys written to.
+    pub(crate) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
     /// Keeps what the current command has written.
     pub(crate) fn keep(&mut self) {
         self.undo.clear();

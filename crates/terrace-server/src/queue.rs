@@ -65,6 +65,21 @@ struct Seen {
     /// The stamp of the read; `None` if the database had never been written to.
     stamp: Option<Stamp>,
     existed: bool,
+    /// How often its database had been emptied.
+    times_emptied: u64,
+}
+
+impl Seen {
+    /// A key as it is now.
+    fn now(databases: &Databases, db: u8, key: &[u8]) -> Result<Self, Failure> {
+        // Counted before the read, so that an emptying in between is noticed.
+        let times_emptied = databases.times_emptied(db);
+        let Some(space) = databases.find(db) else {
+            return Ok(Self { stamp: None, existed: false, times_emptied });
+        };
+        let (entry, stamp) = space.read(key)?;
+        Ok(Self { stamp: Some(stamp), existed: entry.is_some(), times_emptied })
+    }
 }
 
 /// The keys that a connection watches.
@@ -82,14 +97,21 @@ impl Watches {
         if self.0.len() >= MAX_WATCHED {
             return Err(Failure::text(format!("ERR a client watches at most {MAX_WATCHED} keys")));
         }
-        let seen = match databases.find(db) {
-            None => Seen { stamp: None, existed: false },
-            Some(space) => {
-                let (entry, stamp) = space.read(key)?;
-                Seen { stamp: Some(stamp), existed: entry.is_some() }
+        self.0.insert(place, Seen::now(databases, db, key)?);
+        Ok(())
+    }
+
+    /// Looks again at keys that did not exist when their database was emptied: if they still do not, nothing has
+    /// happened to them, although their stamps say otherwise.
+    pub(crate) fn renew(&mut self, databases: &Databases) -> Result<(), Failure> {
+        for ((db, key), seen) in &mut self.0 {
+            if !seen.existed && seen.times_emptied != databases.times_emptied(*db) {
+                let now = Seen::now(databases, *db, key)?;
+                if !now.existed {
+                    *seen = now;
+                }
             }
-        };
-        self.0.insert(place, seen);
+        }
         Ok(())
     }
 

@@ -7,9 +7,32 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
+
+use crate::pubsub::{Kind, Place, Subscriptions};
+use crate::tracking::Tracking;
+
+/// The letters of flags in `CLIENT LIST`: subscriber, in a transaction, tracking, its redirection broken, tracking
+/// in broadcast mode, not to be evicted.
+const FLAGS: [char; 6] = ['P', 'x', 't', 'R', 'B', 'e'];
+
+/// What a session lets others see.
+pub(crate) struct Shown<'a> {
+    /// The selected database.
+    pub(crate) db: u8,
+    /// 2 or 3.
+    pub(crate) protocol: u8,
+    /// Requests since `MULTI`.
+    pub(crate) queued: Option<usize>,
+    /// What it listens to.
+    pub(crate) subscriptions: &'a Subscriptions,
+    /// What it tracks.
+    pub(crate) tracking: &'a Tracking,
+    /// `CLIENT NO-EVICT ON`.
+    pub(crate) no_evict: bool,
+}
 
 /// Texts that a client gives itself.
 #[derive(Clone, Debug, Default)]
@@ -30,16 +53,28 @@ pub(crate) struct ClientInfo {
     pub(crate) local: SocketAddr,
     /// The loop that serves it.
     pub(crate) loop_index: usize,
+    /// Its slot there.
+    pub(crate) slot: usize,
     /// When it connected.
     pub(crate) connected_at_ms: u64,
     /// When it last sent something.
     pub(crate) active_at_ms: AtomicU64,
     /// The last command, as an index of the command table.
     pub(crate) command: AtomicU8,
+    /// The subcommand of it that ran last, 0 for none.
+    pub(crate) subcommand: AtomicU8,
     /// The selected database.
     pub(crate) db: AtomicU8,
     /// 2 or 3.
-    pub(crate) protocol: AtomicU8,
+    protocol: AtomicU8,
+    /// Requests since `MULTI`, or -1.
+    queued: AtomicI64,
+    /// What it listens to: channels, patterns, sharded channels.
+    listens: [AtomicUsize; 3],
+    /// Where its invalidations go; -1 if it tracks nothing.
+    redirect: AtomicI64,
+    /// A sum of flags, by their position in [`FLAGS`].
+    flags: AtomicU8,
     /// Bytes of requests waiting.
     pub(crate) input_bytes: AtomicUsize,
     /// Bytes of replies waiting.
@@ -49,17 +84,23 @@ pub(crate) struct ClientInfo {
 
 impl ClientInfo {
     /// A client that has just connected.
-    pub(crate) fn new(id: u64, peer: SocketAddr, local: SocketAddr, loop_index: usize, now_ms: u64) -> Self {
+    pub(crate) fn new(place: Place, peer: SocketAddr, local: SocketAddr, now_ms: u64) -> Self {
         Self {
-            id,
+            id: place.client,
             peer,
             local,
-            loop_index,
+            loop_index: place.loop_index,
+            slot: place.slot,
             connected_at_ms: now_ms,
             active_at_ms: AtomicU64::new(now_ms),
             command: AtomicU8::new(u8::MAX),
+            subcommand: AtomicU8::new(0),
             db: AtomicU8::new(0),
             protocol: AtomicU8::new(2),
+            queued: AtomicI64::new(-1),
+            listens: Default::default(),
+            redirect: AtomicI64::new(-1),
+            flags: AtomicU8::new(0),
             input_bytes: AtomicUsize::new(0),
             output_bytes: AtomicUsize::new(0),
             names: Mutex::default(),
@@ -86,6 +127,44 @@ impl ClientInfo {
         self.names.lock().lib_version = version.into();
     }
 
+    /// Whether it is a subscriber.
+    pub(crate) fn is_subscriber(&self) -> bool {
+        self.listens.iter().any(|count| count.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Takes over what its session says.
+    pub(crate) fn show(&self, shown: &Shown<'_>) {
+        self.db.store(shown.db, Ordering::Relaxed);
+        self.protocol.store(shown.protocol, Ordering::Relaxed);
+        self.queued.store(shown.queued.map_or(-1, |count| count as i64), Ordering::Relaxed);
+        for (kind, count) in [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter().zip(&self.listens) {
+            count.store(shown.subscriptions.len(kind), Ordering::Relaxed);
+        }
+        let redirect = if shown.tracking.on { shown.tracking.redirect as i64 } else { -1 };
+        self.redirect.store(redirect, Ordering::Relaxed);
+        let set = [
+            !shown.subscriptions.is_empty(),
+            shown.queued.is_some(),
+            shown.tracking.on,
+            shown.tracking.broken,
+            shown.tracking.broadcast,
+            shown.no_evict,
+        ];
+        let flags = set.iter().enumerate().map(|(at, set)| u8::from(*set) << at).sum();
+        self.flags.store(flags, Ordering::Relaxed);
+    }
+
+    fn flags(&self) -> String {
+        let set = self.flags.load(Ordering::Relaxed);
+        let text: String = FLAGS
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| set & 1 << at != 0)
+            .map(|(_, letter)| *letter)
+            .collect();
+        if text.is_empty() { "N".into() } else { text }
+    }
+
     /// The line of `CLIENT LIST`.
     pub(crate) fn describe(&self, now_ms: u64, command: &str) -> String {
         let names = self.names.lock().clone();
@@ -95,17 +174,23 @@ impl ClientInfo {
         let mut line = String::new();
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags=N db={} sub=0 psub=0 ssub=0 multi=-1 \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem={output} \
-             tot-mem={} events=r cmd={command} user=default redir=-1 resp={} lib-name={} lib-ver={}",
+             tot-mem={} events=r cmd={command} user=default redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
             self.local,
             names.name,
             seconds_since(self.connected_at_ms),
             seconds_since(self.active_at_ms.load(Ordering::Relaxed)),
+            self.flags(),
             self.db.load(Ordering::Relaxed),
+            self.listens[0].load(Ordering::Relaxed),
+            self.listens[1].load(Ordering::Relaxed),
+            self.listens[2].load(Ordering::Relaxed),
+            self.queued.load(Ordering::Relaxed),
             input + output,
+            self.redirect.load(Ordering::Relaxed),
             self.protocol.load(Ordering::Relaxed),
             names.lib_name,
             names.lib_version,
@@ -154,6 +239,12 @@ impl Registry {
     /// How many are connected.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    /// Where a client is served, if it is there.
+    pub(crate) fn place(&self, id: u64) -> Option<Place> {
+        let clients = self.clients.lock();
+        clients.get(&id).map(|c| Place { client: id, loop_index: c.loop_index, slot: c.slot })
     }
 
     /// All clients, oldest first.

@@ -91,6 +91,12 @@ impl Server {
             threads
                 .push(std::thread::Builder::new().name(format!("terrace-loop-{}", index + 1)).spawn(body)?);
         }
+        let shared = Arc::clone(&self.shared);
+        let expirer = move || {
+            crate::expiry::run(&shared);
+            Ok(())
+        };
+        threads.push(std::thread::Builder::new().name("terrace-expire".into()).spawn(expirer)?);
         let sweep = Sweep::new(Arc::clone(&self.shared));
         let sweep = std::thread::Builder::new().name("terrace-sweep".into()).spawn(move || sweep.run())?;
         let mut ended = first.map_or(Ok(()), EventLoop::run);

@@ -4,8 +4,24 @@ use std::sync::Arc;
 
 use terrace_resp::Protocol;
 
+use crate::pubsub::{Place, Subscriptions};
 use crate::queue::{Queue, Watches};
-use crate::registry::ClientInfo;
+use crate::registry::{ClientInfo, Shown};
+use crate::shared::Shared;
+use crate::tracking::Tracking;
+
+/// Which replies a client gets (`CLIENT REPLY`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Replies {
+    /// All.
+    On,
+    /// None.
+    Off,
+    /// All but that of the current command and of the next.
+    SkipNext,
+    /// All but that of the current command.
+    Skip,
+}
 
 /// The state that commands read and change.
 #[derive(Debug)]
@@ -26,6 +42,16 @@ pub(crate) struct Session {
     pub(crate) queue: Option<Queue>,
     /// The keys that `EXEC` depends on.
     pub(crate) watches: Watches,
+    /// What it listens to.
+    pub(crate) subscriptions: Subscriptions,
+    /// What it has asked for with `CLIENT TRACKING`.
+    pub(crate) tracking: Tracking,
+    /// Which replies it gets.
+    pub(crate) replies: Replies,
+    /// The current command has written pushes rather than a reply.
+    pub(crate) pushes: bool,
+    /// It is spared by `CLIENT NO-EVICT`.
+    pub(crate) no_evict: bool,
 }
 
 impl Session {
@@ -40,11 +66,69 @@ impl Session {
             group_epoch: 0,
             queue: None,
             watches: Watches::default(),
+            subscriptions: Subscriptions::default(),
+            tracking: Tracking::default(),
+            replies: Replies::On,
+            pushes: false,
+            no_evict: false,
         }
     }
 
+    /// Where others reach it.
+    pub(crate) fn place(&self) -> Place {
+        Place { client: self.info.id, loop_index: self.info.loop_index, slot: self.slot }
+    }
+
+    /// Whether the reply of the current command is left out.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self.replies, Replies::Off | Replies::Skip)
+    }
+
+    /// Settles, after a command, whether its reply is left out.
+    pub(crate) fn takes_reply(&mut self) -> bool {
+        let taken = self.replies == Replies::On;
+        self.replies = match self.replies {
+            Replies::SkipNext => Replies::Skip,
+            Replies::Skip => Replies::On,
+            other => other,
+        };
+        taken || std::mem::take(&mut self.pushes)
+    }
+
+    /// Whether a command that only reads may run as one of many, with nothing to be noted about it.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.queue.is_none()
+            && self.replies == Replies::On
+            && !self.tracking.on
+            && (self.subscriptions.is_empty() || self.protocol == Protocol::Resp3)
+    }
+
+    /// Takes the client out of everything that others keep about it.
+    pub(crate) fn leave(&mut self, shared: &Shared) {
+        shared.hub.forget(self.info.id, &self.subscriptions);
+        self.subscriptions = Subscriptions::default();
+        if self.tracking.on {
+            shared.tracker.disable(shared, self.info.id);
+            self.tracking = Tracking::default();
+        }
+    }
+
+    /// Lets others see the current state.
+    pub(crate) fn show(&self) {
+        self.info.show(&Shown {
+            db: self.db,
+            protocol: if self.protocol == Protocol::Resp3 { 3 } else { 2 },
+            queued: self.queue.as_ref().map(|queue| queue.requests.len()),
+            subscriptions: &self.subscriptions,
+            tracking: &self.tracking,
+            no_evict: self.no_evict,
+        });
+    }
+
     /// Back to the state of a new connection (`RESET`).
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self, shared: &Shared) {
+        self.leave(shared);
+        self.replies = Replies::On;
         self.db = 0;
         self.protocol = Protocol::Resp2;
         self.authenticated = false;

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use mio::Waker;
 use mio::net::TcpStream;
@@ -13,12 +13,20 @@ use terrace::Durability;
 use crate::ServerConfig;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
+use crate::effects::Watch;
 use crate::metrics::LoopMetrics;
+use crate::pause::Pause;
+use crate::pubsub::{Hub, Push};
 use crate::registry::Registry;
+use crate::schedule::Schedule;
 use crate::settings::Settings;
+use crate::tracking::Tracker;
 
 /// Commands running on threads of their own at once.
 const MAX_JOBS: usize = 16;
+
+/// The most bytes of pushes that wait for a loop to take them. Receivers of what is beyond are cut off.
+pub(crate) const MAX_QUEUED_BYTES: usize = 256 << 20;
 
 /// A letter to a loop.
 pub(crate) enum Message {
@@ -37,6 +45,10 @@ pub(crate) enum Message {
     },
     /// Disconnect a client.
     Kill(u64),
+    /// Something for several of its clients, by slot and number.
+    Push(Arc<Push>, Vec<(usize, u64)>),
+    /// A pause has ended or changed.
+    PauseChanged,
     /// Forget the counters.
     ResetMetrics,
 }
@@ -45,6 +57,10 @@ pub(crate) enum Message {
 pub(crate) struct LoopHandle {
     inbox: Mutex<Vec<Message>>,
     waker: Waker,
+    /// The loop waits for events and would not see a letter without being woken.
+    sleeps: AtomicBool,
+    /// Bytes of pushes in the inbox.
+    queued_bytes: AtomicUsize,
     /// Its open connections.
     pub(crate) connections: AtomicUsize,
     /// What it has counted.
@@ -57,6 +73,8 @@ impl LoopHandle {
         Self {
             inbox: Mutex::default(),
             waker,
+            sleeps: AtomicBool::new(false),
+            queued_bytes: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             metrics: LoopMetrics::default(),
         }
@@ -65,7 +83,38 @@ impl LoopHandle {
     /// Sends a letter.
     pub(crate) fn send(&self, message: Message) {
         self.inbox.lock().push(message);
-        self.wake();
+        if self.sleeps.swap(false, Ordering::SeqCst) {
+            self.wake();
+        }
+    }
+
+    /// Sends a push to clients of this loop.
+    pub(crate) fn push(&self, push: Arc<Push>, to: Vec<(usize, u64)>) {
+        let bytes = push.bytes();
+        if self.queued_bytes.fetch_add(bytes, Ordering::Relaxed) < MAX_QUEUED_BYTES {
+            self.send(Message::Push(push, to));
+            return;
+        }
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        for (_, client) in to {
+            self.send(Message::Kill(client));
+        }
+    }
+
+    /// Notes that a push was taken out of the inbox.
+    pub(crate) fn push_taken(&self, bytes: usize) {
+        self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Announces that the loop is about to wait for events; `false` if a letter has come and it must not.
+    pub(crate) fn begin_sleep(&self) -> bool {
+        self.sleeps.store(true, Ordering::SeqCst);
+        self.inbox.lock().is_empty()
+    }
+
+    /// Ends it.
+    pub(crate) fn end_sleep(&self) {
+        self.sleeps.store(false, Ordering::SeqCst);
     }
 
     /// Makes the loop look around.
@@ -95,6 +144,18 @@ pub(crate) struct Shared {
     pub(crate) clients: Registry,
     /// The loops.
     pub(crate) loops: Vec<Arc<LoopHandle>>,
+    /// Who listens to what.
+    pub(crate) hub: Hub,
+    /// Who caches what.
+    pub(crate) tracker: Tracker,
+    /// What somebody wants to know of writes.
+    pub(crate) watch: Watch,
+    /// Which keys expire next.
+    pub(crate) schedule: Schedule,
+    /// Keys removed because they had expired.
+    pub(crate) expired_keys: AtomicU64,
+    /// Until when commands wait.
+    pub(crate) pause: Pause,
     /// Positions of running `SCAN`s.
     pub(crate) cursors: Mutex<CursorTable>,
     /// When the server started.
@@ -124,6 +185,12 @@ impl Shared {
             settings,
             clients: Registry::default(),
             loops,
+            hub: Hub::default(),
+            tracker: Tracker::default(),
+            watch: Watch::default(),
+            schedule: Schedule::default(),
+            expired_keys: AtomicU64::new(0),
+            pause: Pause::default(),
             cursors: Mutex::new(CursorTable::new(random.next_u64())),
             started_at_ms,
             run_id,

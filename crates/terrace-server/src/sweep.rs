@@ -130,7 +130,7 @@ impl Sweep {
             };
             let dead = Dead { db: self.db, generation };
             match owner(&shared.databases, fields, dead)? {
-                Owner::Alive(owner) => self.found |= settle(&shared.databases, self.db, &owner)?,
+                Owner::Alive(owner) => self.found |= settle(&shared, self.db, &owner)?,
                 Owner::None | Owner::Lost { .. } => {
                     self.found = true;
                     self.note(dead, now_ns);
@@ -230,8 +230,8 @@ fn remove_part(databases: &Databases, waiting: &mut Waiting) -> Result<bool, Fai
 }
 
 /// Uncounts the expired fields of a hash; `false` if there are none.
-fn settle(databases: &Databases, db: u8, key: &[u8]) -> Result<bool, Failure> {
-    let outcome = run(databases, |tx| {
+fn settle(shared: &Shared, db: u8, key: &[u8]) -> Result<bool, Failure> {
+    let outcome = run(shared, 0, |tx| {
         let Some(stored) = tx.read(db, key)?.filter(|stored| stored.tag == TAG_HASH) else { return Ok(()) };
         if header_of(&stored)?.has_passed(tx.now_ms())
             && let Some(hash) = Hash::open(tx, db, key, std::iter::empty())?
@@ -240,5 +240,6 @@ fn settle(databases: &Databases, db: u8, key: &[u8]) -> Result<bool, Failure> {
         }
         Ok(())
     })?;
+    shared.release(outcome.effects);
     Ok(outcome.seqno.is_some())
 }

@@ -12,10 +12,13 @@ use std::time::Duration;
 use terrace::{Batch, WriteOptions};
 
 use crate::databases::{self, Databases};
+use crate::effects::Effects;
 use crate::failure::{Failure, TOO_CONTENDED, WRONG_TYPE};
 use crate::hash::generation::Dead;
+use crate::notify::{Classes, NEW};
 use crate::pending::{Pending, Stored, Write};
 use crate::queue::Watches;
+use crate::shared::Shared;
 
 /// The type tag of plain strings.
 pub(crate) const TAG_STRING: u8 = 0;
@@ -61,10 +64,12 @@ pub(crate) struct Transaction<'a> {
     /// Whether the commit depends on a read.
     expects: bool,
     /// One bit for each database that did not exist when it was read: what was read there has no stamp.
-    unstamped: u16,
+    unstamped: u32,
     /// The writes of several commands, which see those of the ones before; a single command writes into the
     /// batch at once, unless it reads what it has written.
     pending: Option<Pending>,
+    /// What others are told once it is committed.
+    effects: Effects,
     /// Whether the commit depends on the reads although nothing is written.
     checks_reads: bool,
     /// Whether fields of hashes are written.
@@ -84,7 +89,8 @@ pub(crate) enum Attempt {
 }
 
 impl<'a> Transaction<'a> {
-    fn new(databases: &'a Databases) -> Self {
+    fn new(shared: &'a Shared, client: u64) -> Self {
+        let databases = &shared.databases;
         let batch = databases.store().batch();
         Self {
             databases,
@@ -92,6 +98,7 @@ impl<'a> Transaction<'a> {
             expects: false,
             unstamped: 0,
             pending: None,
+            effects: Effects::new(&shared.watch, client),
             checks_reads: false,
             writes_fields: false,
             dead: Vec::new(),
@@ -100,10 +107,10 @@ impl<'a> Transaction<'a> {
 
     /// For several commands: each sees what those before it wrote, and the commit depends on every read, also
     /// if nothing is written, and on the watched keys.
-    pub(crate) fn of_many(databases: &'a Databases, watches: &Watches) -> Self {
+    pub(crate) fn of_many(shared: &'a Shared, client: u64, watches: &Watches) -> Self {
         let mut transaction =
-            Self { pending: Some(Pending::default()), checks_reads: true, ..Self::new(databases) };
-        transaction.expects = watches.expect(databases, &mut transaction.batch);
+            Self { pending: Some(Pending::default()), checks_reads: true, ..Self::new(shared, client) };
+        transaction.expects = watches.expect(&shared.databases, &mut transaction.batch);
         transaction
     }
 
@@ -112,11 +119,25 @@ impl<'a> Transaction<'a> {
         &mut self,
         mut body: impl FnMut(&mut Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        let effects = self.effects.len();
         let outcome = body(self);
+        if outcome.is_err() {
+            self.effects.truncate(effects);
+        }
         if let Some(pending) = &mut self.pending {
             if outcome.is_ok() { pending.keep() } else { pending.take_back() }
         }
         outcome
+    }
+
+    /// Raises a keyspace event with the commit.
+    pub(crate) fn event(&mut self, class: Classes, event: &'static str, db: u8, key: &[u8]) {
+        self.effects.event(class, event, db, key);
+    }
+
+    /// Where a command stages what others are told with the commit.
+    pub(crate) fn effects(&mut self) -> &mut Effects {
+        &mut self.effects
     }
 
     /// What a key holds, of any type; the commit depends on it.
@@ -167,8 +188,17 @@ impl<'a> Transaction<'a> {
         tag: u8,
     ) -> Result<(), Failure> {
         check_write(key, value.len())?;
-        self.writes_fields |= db >= databases::COUNT;
         let stored = Stored { value: value.into(), tag, expires_at_ms };
+        if db < databases::COUNT {
+            if self.effects.wants(NEW) && self.read(db, key)?.is_none() {
+                self.effects.event(NEW, "new", db, key);
+            }
+            self.effects.changed(key);
+            if let Some(at_ms) = stored.entry_expiry_ms() {
+                self.effects.expires(db, key, at_ms);
+            }
+        }
+        self.writes_fields |= db >= databases::COUNT;
         if let Some(pending) = &mut self.pending {
             return pending.add(db, key, Write::Put(stored));
         }
@@ -182,6 +212,9 @@ impl<'a> Transaction<'a> {
         if !is_storable(key) {
             return Ok(());
         }
+        if db < databases::COUNT {
+            self.effects.changed(key);
+        }
         if let Some(pending) = &mut self.pending {
             return pending.add(db, key, Write::Delete);
         }
@@ -191,9 +224,20 @@ impl<'a> Transaction<'a> {
         Ok(())
     }
 
+    /// How many writes are staged.
+    pub(crate) fn staged(&self) -> usize {
+        self.pending.as_ref().map_or(0, Pending::len)
+    }
+
     /// Commits what was written, on condition that nothing read has changed. A single command that writes
-    /// nothing needs no such check: it has read one moment's state or given the answer that ends it.
-    pub(crate) fn commit(mut self) -> Result<Attempt, Failure> {
+    /// nothing needs no such check: it has read one moment's state or given the answer that ends it. The effects
+    /// are for the caller to release, unless there was a conflict.
+    pub(crate) fn commit(mut self) -> Result<(Attempt, Effects), Failure> {
+        let effects = std::mem::take(&mut self.effects);
+        Ok((self.commit_writes()?, effects))
+    }
+
+    fn commit_writes(mut self) -> Result<Attempt, Failure> {
         for ((db, key), new) in self.pending.take().into_iter().flat_map(Pending::into_writes) {
             let space = self.databases.create(db)?;
             match new {
@@ -210,7 +254,7 @@ impl<'a> Transaction<'a> {
         }
         if self.unstamped != 0 {
             // Somebody may have written there since. Next time those reads have stamps.
-            for db in (0..databases::COUNT).filter(|db| self.unstamped & 1 << db != 0) {
+            for db in (0..databases::SPACES as u8).filter(|db| self.unstamped & 1 << db != 0) {
                 self.databases.create(db)?;
             }
             return Ok(Attempt::Conflict);
@@ -245,24 +289,32 @@ pub(crate) struct Outcome<T> {
     pub(crate) value: T,
     /// The sequence number of its last write; `None` if it wrote nothing.
     pub(crate) seqno: Option<u64>,
+    /// What others are to be told.
+    pub(crate) effects: Effects,
     /// How often it had to be tried again.
     pub(crate) conflicts: u64,
 }
 
 /// Runs `body` until its writes are committed or it writes nothing.
 pub(crate) fn run<T>(
-    databases: &Databases,
+    shared: &Shared,
+    client: u64,
     mut body: impl FnMut(&mut Transaction<'_>) -> Result<T, Failure>,
 ) -> Result<Outcome<T>, Failure> {
     for attempt in 0..MAX_ATTEMPTS {
         let conflicts = u64::from(attempt);
-        let mut transaction = Transaction::new(databases);
+        let mut transaction = Transaction::new(shared, client);
         let value = body(&mut transaction)?;
-        match transaction.commit()? {
-            Attempt::Written(seqno) => return Ok(Outcome { value, seqno: Some(seqno), conflicts }),
-            Attempt::Unchanged => return Ok(Outcome { value, seqno: None, conflicts }),
-            Attempt::Conflict => pause(attempt),
-        }
+        let (attempt_ended, effects) = transaction.commit()?;
+        let seqno = match attempt_ended {
+            Attempt::Written(seqno) => Some(seqno),
+            Attempt::Unchanged => None,
+            Attempt::Conflict => {
+                pause(attempt);
+                continue;
+            }
+        };
+        return Ok(Outcome { value, seqno, effects, conflicts });
     }
     Err(TOO_CONTENDED)
 }

@@ -179,3 +179,23 @@ fn quit_answers_and_closes() {
     assert_eq!(client.read_to_end(), "+OK\r\n+OK\r\n");
     server.client().expect("GET k", "$1\r\nv");
 }
+
+#[test]
+fn every_type_of_reply_can_be_asked_for() {
+    let server = TestServer::start();
+    let (mut old, mut new) = (server.client(), server.client());
+    new.run("HELLO 3");
+    for (name, in_old, in_new) in [
+        ("string", "$11\r\nHello World", "$11\r\nHello World"),
+        ("double", "$5\r\n3.141", ",3.141"),
+        ("null", "$-1", "_"),
+        ("set", "*3\r\n:0\r\n:1\r\n:2", "~3\r\n:0\r\n:1\r\n:2"),
+        ("map", "*6\r\n:0\r\n:0\r\n:1\r\n:1\r\n:2\r\n:0", "%3\r\n:0\r\n#f\r\n:1\r\n#t\r\n:2\r\n#f"),
+        ("true", ":1", "#t"),
+        ("verbatim", "$25\r\nThis is a verbatim\nstring", "=29\r\ntxt:This is a verbatim\nstring"),
+    ] {
+        old.expect(&format!("DEBUG PROTOCOL {name}"), in_old);
+        new.expect(&format!("DEBUG PROTOCOL {name}"), in_new);
+    }
+    old.expect("DEBUG PROTOCOL push", "-ERR RESP2 is not supported by this command");
+}

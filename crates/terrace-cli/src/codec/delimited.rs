@@ -91,6 +91,7 @@ impl<R: BufRead> DelimitedReader<R> {
             value: column(self.columns.value, "value")?,
             expires_at_ms: number(self.columns.expires_at_ms, "expires_at_ms")?,
             tag: u8::try_from(tag).unwrap_or(u8::MAX),
+            keyspace: None,
         };
         record.check()
     }

@@ -1,7 +1,7 @@
 //! JSON lines: one object a line.
 //!
 //! `{"key": …, "value": …, "expires_at_ms": …, "tag": …}`; `expires_at_ms` only with an expiry, `tag` only when
-//! it is not zero. A key or value that is not UTF-8 goes under `key_b64` or `value_b64` as Base64. On reading,
+//! it is not zero, `keyspace` only in a file of several. A key or value that is not UTF-8 goes under `key_b64` or `value_b64` as Base64. On reading,
 //! a value that is not a string (a number, an object) is taken as its JSON text, and other fields are ignored.
 
 use std::borrow::Cow;
@@ -65,13 +65,15 @@ struct Names {
     key_b64: String,
     value: String,
     value_b64: String,
+    /// Whether the field `keyspace` means something.
+    keyspaces: bool,
 }
 
 impl Names {
     fn new(layout: &Layout) -> Self {
         let Layout { key_field: key, value_field: value, .. } = layout;
         let (key_b64, value_b64) = (format!("{key}_b64"), format!("{value}_b64"));
-        Self { key: key.clone(), key_b64, value: value.clone(), value_b64 }
+        Self { key: key.clone(), key_b64, value: value.clone(), value_b64, keyspaces: layout.keyspaces }
     }
 
     /// The entry on one line.
@@ -102,7 +104,7 @@ impl<'de> Visitor<'de> for &Names {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Record, A::Error> {
         let (mut key, mut value) = (None, None);
-        let (mut expires_at_ms, mut tag) = (None, None);
+        let (mut expires_at_ms, mut tag, mut keyspace) = (None, None, None);
         while let Some(name) = map.next_key::<Cow<'de, str>>()? {
             let raw = map.next_value::<&'de RawValue>()?.get();
             let name = &*name;
@@ -119,6 +121,10 @@ impl<'de> Visitor<'de> for &Names {
             } else if name == "tag" {
                 let found: u64 = number(name, raw).map_err(A::Error::custom)?;
                 set(&mut tag, name, u8::try_from(found).unwrap_or(u8::MAX))?;
+            } else if name == "keyspace" && self.keyspaces {
+                let found: String = serde_json::from_str(raw)
+                    .map_err(|_| A::Error::custom(format!("\"keyspace\" is not a string: {raw}")))?;
+                set(&mut keyspace, name, found)?;
             }
         }
         let missing = |name: &str| A::Error::custom(format!("no field {name:?} (or \"{name}_b64\")"));
@@ -127,6 +133,7 @@ impl<'de> Visitor<'de> for &Names {
             value: value.ok_or_else(|| missing(&self.value))?,
             expires_at_ms,
             tag: tag.unwrap_or(0),
+            keyspace,
         })
     }
 }
@@ -199,6 +206,9 @@ impl<W: Write> RecordWriter for JsonWriter<W> {
     fn write(&mut self, record: &Record) -> Result<()> {
         let mut json = serde_json::Serializer::new(&mut self.output);
         let mut map = json.serialize_map(None)?;
+        if let Some(keyspace) = &record.keyspace {
+            map.serialize_entry("keyspace", keyspace)?;
+        }
         push_bytes(&mut map, &self.names.key, &self.names.key_b64, &record.key)?;
         push_bytes(&mut map, &self.names.value, &self.names.value_b64, &record.value)?;
         if let Some(at) = record.expires_at_ms {

@@ -51,12 +51,21 @@ pub(crate) struct Layout {
     pub(crate) header: bool,
     /// Whether CSV and TSV fields use the escape of [`escape`].
     pub(crate) escapes: bool,
+    /// Whether JSON lines name the keyspace of each entry, in the field `keyspace`.
+    pub(crate) keyspaces: bool,
 }
 
 impl Layout {
     /// The layout that `export` writes by default in this format.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format, key_field: "key".into(), value_field: "value".into(), header: true, escapes: true }
+        Self {
+            format,
+            key_field: "key".into(),
+            value_field: "value".into(),
+            header: true,
+            escapes: true,
+            keyspaces: false,
+        }
     }
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct Record {
     pub(crate) expires_at_ms: Option<u64>,
     /// The caller's tag, 0 to 15.
     pub(crate) tag: u8,
+    /// The keyspace that it is in, where a file holds several.
+    pub(crate) keyspace: Option<String>,
 }
 
 /// The longest key.

@@ -43,6 +43,7 @@ fn any_record() -> impl Strategy<Value = Record> {
         value,
         expires_at_ms,
         tag,
+        keyspace: None,
     })
 }
 
@@ -68,9 +69,21 @@ proptest! {
 #[test]
 fn every_byte_survives_as_key_and_value() {
     let mut records: Vec<Record> = (0..=255u8)
-        .map(|b| Record { key: vec![b], value: vec![b, b'x', b], expires_at_ms: None, tag: b % 16 })
+        .map(|b| Record {
+            key: vec![b],
+            value: vec![b, b'x', b],
+            expires_at_ms: None,
+            tag: b % 16,
+            keyspace: None,
+        })
         .collect();
-    records.push(Record { key: (0..=255).collect(), value: vec![], expires_at_ms: Some(u64::MAX), tag: 15 });
+    records.push(Record {
+        key: (0..=255).collect(),
+        value: vec![],
+        expires_at_ms: Some(u64::MAX),
+        tag: 15,
+        keyspace: None,
+    });
     for layout in layouts() {
         assert_eq!(round_trip(&records, &layout), records, "{layout:?}");
     }

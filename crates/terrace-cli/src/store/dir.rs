@@ -47,7 +47,7 @@ impl DirStore {
 
 fn record(key: &[u8], entry: &Entry, keys_only: bool) -> Record {
     let value = if keys_only { Vec::new() } else { entry.value.to_vec() };
-    Record { key: key.to_vec(), value, expires_at_ms: entry.expires_at_ms, tag: entry.tag }
+    Record { key: key.to_vec(), value, expires_at_ms: entry.expires_at_ms, tag: entry.tag, keyspace: None }
 }
 
 impl Store for DirStore {
@@ -62,7 +62,9 @@ impl Store for DirStore {
             if let Some(at) = record.expires_at_ms {
                 options = options.expires_at_ms(at);
             }
-            writes.put_in(&self.keyspace, &record.key, &record.value, options);
+            let named = record.keyspace.as_deref().map(|name| self.db.keyspace(name)).transpose()?;
+            let keyspace = named.as_ref().unwrap_or(&self.keyspace);
+            writes.put_in(keyspace, &record.key, &record.value, options);
         }
         writes.commit()?;
         Ok(())
@@ -102,6 +104,22 @@ impl Store for DirStore {
 
     fn dump(&mut self, visit: &mut Visit) -> Result<()> {
         self.scan(&Range::default(), visit)
+    }
+
+    fn dump_all(&mut self, visit: &mut Visit) -> Result<()> {
+        let snapshot = self.db.snapshot();
+        for name in self.db.keyspaces() {
+            // Dropped meanwhile by nobody: this process has the store to itself.
+            let Some(keyspace) = self.db.find_keyspace(&name) else { continue };
+            let mut entries = snapshot.range_in::<&[u8]>(&keyspace, ..);
+            while let Some(next) = entries.next_entry() {
+                let (key, entry) = next?;
+                if !visit(Record { keyspace: Some(name.clone()), ..record(&key, &entry, false) })? {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     fn count(&mut self, range: &Range) -> Result<u64> {

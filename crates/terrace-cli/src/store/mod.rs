@@ -8,7 +8,7 @@ mod range;
 mod url;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -41,13 +41,26 @@ pub(crate) struct Target {
 /// Exactly one of the two.
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]
-struct Place {
+pub(crate) struct Place {
     /// The directory of a store that no other process has open.
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// A running server, as redis://[user:password@]host:port[/db].
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+}
+
+impl Place {
+    /// The directory, if it is one.
+    pub(crate) fn dir(&self) -> Option<&Path> {
+        self.dir.as_deref()
+    }
+
+    /// Connects to the server.
+    pub(crate) fn connect(&self) -> Result<url::UrlStore> {
+        let none = || Failure::error(Code::Usage, "say where: --dir DIR or --url URL");
+        url::UrlStore::connect(self.url.as_deref().ok_or_else(none)?)
+    }
 }
 
 impl Target {
@@ -91,6 +104,14 @@ pub(crate) trait Store {
     fn scan(&mut self, range: &Range, visit: &mut Visit) -> Result<()>;
     /// Visits all entries in whatever order is cheapest, with bounded memory.
     fn dump(&mut self, visit: &mut Visit) -> Result<()>;
+    /// As `dump`, over all keyspaces; each entry says which one it is in.
+    fn dump_all(&mut self, visit: &mut Visit) -> Result<()> {
+        let _ = visit;
+        Err(Failure::error(
+            Code::Usage,
+            "--all needs --dir; a server is copied whole by `backup create --url`",
+        ))
+    }
     /// The number of entries in a range, by counting.
     fn count(&mut self, range: &Range) -> Result<u64>;
     /// An estimate of the number of all entries, for a progress bar and for `count --estimate`.

@@ -5,6 +5,7 @@
 //! no order, so an ordered scan first collects the keys of its range (with a limit: no more than that many).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -21,7 +22,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const PAGE_KEYS: usize = 512;
 
 /// A connection to a server, on one of its databases.
-pub(super) struct UrlStore {
+pub(crate) struct UrlStore {
     connection: Connection,
 }
 
@@ -36,6 +37,17 @@ impl UrlStore {
             .get_connection_with_timeout(CONNECT_TIMEOUT)
             .map_err(|e| Failure::error(Code::Server, cannot_connect(&address, &e)))?;
         Ok(Self { connection })
+    }
+
+    /// Has the server make a generation of a backup in a directory on its machine; the sentence it answers with.
+    pub(crate) fn backup(&mut self, to: &Path) -> Result<String> {
+        if !to.is_absolute() {
+            let said = format!("--to {}: a server takes an absolute path on its own machine", to.display());
+            return Err(Failure::error(Code::Usage, said));
+        }
+        let mut command = redis::cmd("BACKUP");
+        command.arg("TO").arg(to.as_os_str().as_encoded_bytes());
+        Ok(command.query(&mut self.connection)?)
     }
 
     /// Calls `page` with the keys of one `SCAN` step after another, until it says `false`.
@@ -81,7 +93,7 @@ impl UrlStore {
                 continue; // It disappeared between the two commands.
             }
             let expires_at_ms = u64::try_from(at).ok().filter(|&at| at > 0);
-            if !visit(Record { key, value, expires_at_ms, tag: 0 })? {
+            if !visit(Record { key, value, expires_at_ms, ..Record::default() })? {
                 return Ok(false);
             }
         }

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
-use crate::codec::{self, Format, Layout};
-use crate::exit::Code;
+use crate::codec::{self, Format, Layout, Record};
+use crate::exit::{Code, Failure};
 use crate::progress::Progress;
 use crate::store::{Access, Store, Target};
 
@@ -20,6 +20,9 @@ pub(crate) struct Export {
     target: Target,
     #[command(flatten)]
     layout: LayoutFlags,
+    /// All keyspaces: each JSON line says which one its entry is in. For `import --all`.
+    #[arg(long, conflicts_with = "keyspace")]
+    all: bool,
     /// The file; without it, standard output.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -51,22 +54,32 @@ impl LayoutFlags {
             value_field: self.value_field.clone(),
             header: !self.no_header,
             escapes: true,
+            keyspaces: false,
         }
     }
+}
+
+/// Refuses a format that cannot say which keyspace an entry is in.
+pub(crate) fn check_all(all: bool, layout: &Layout) -> Result<()> {
+    if all && layout.format != Format::Jsonl {
+        return Err(Failure::error(Code::Usage, "--all needs JSON lines: --format jsonl"));
+    }
+    Ok(())
 }
 
 impl Export {
     pub(crate) fn run(self) -> Result<Code> {
         let name = self.output.as_deref().map_or("-".into(), Path::to_string_lossy);
         let layout = self.layout.layout(&name);
+        check_all(self.all, &layout)?;
         let mut store = self.target.open(Access::Existing)?;
         let summary = match &self.output {
-            None => export_to(&mut *store, io::stdout().lock(), &layout)?,
+            None => export_to(&mut *store, self.all, io::stdout().lock(), &layout)?,
             Some(path) => {
                 let partial = partial_name(path);
                 let file =
                     File::create(&partial).with_context(|| format!("cannot create {}", partial.display()))?;
-                let summary = export_to(&mut *store, &file, &layout);
+                let summary = export_to(&mut *store, self.all, &file, &layout);
                 let done = summary.and_then(|summary| {
                     file.sync_all()?;
                     fs::rename(&partial, path)?;
@@ -92,12 +105,12 @@ fn partial_name(path: &Path) -> PathBuf {
 }
 
 /// Writes everything; returns the final sentence.
-fn export_to(store: &mut dyn Store, output: impl Write, layout: &Layout) -> Result<String> {
+fn export_to(store: &mut dyn Store, all: bool, output: impl Write, layout: &Layout) -> Result<String> {
     let mut progress = Progress::start("exported", store.estimate().ok(), false);
     let mut bytes = 0;
     let mut writer = codec::writer(BufWriter::with_capacity(256 << 10, output), layout)?;
     let mut pending = 0;
-    store.dump(&mut |record| {
+    let mut write = |record: Record| {
         writer.write(&record)?;
         bytes += record.len_bytes() as u64;
         pending += 1;
@@ -108,7 +121,12 @@ fn export_to(store: &mut dyn Store, output: impl Write, layout: &Layout) -> Resu
             pending = 0;
         }
         Ok(true)
-    })?;
+    };
+    if all {
+        store.dump_all(&mut write)?;
+    } else {
+        store.dump(&mut write)?;
+    }
     progress.add(pending);
     writer.finish()?;
     Ok(progress.finish(bytes))

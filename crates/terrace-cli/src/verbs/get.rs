@@ -6,8 +6,11 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::Result;
 
 use crate::codec::{Format, Layout, escape, writer};
-use crate::exit::Code;
+use crate::exit::{Code, Failure};
 use crate::store::{Access, Target};
+
+/// The tag of the entries in which the server keeps what it knows about a hash; the fields are elsewhere.
+const HASH_TAG: u8 = 1;
 
 /// Flags of `get`.
 #[derive(clap::Args)]
@@ -37,6 +40,12 @@ impl Get {
             lines.write(&record)?;
             lines.finish()?;
             return Ok(Code::Done);
+        }
+        if record.tag == HASH_TAG {
+            let key = escape::escape(&key);
+            let say =
+                format!("key {key} is a hash of the server; read it there, with HGETALL, or see --json");
+            return Err(Failure::error(Code::Data, say));
         }
         out.write_all(&record.value)?;
         if out.is_terminal() {

@@ -9,7 +9,7 @@ use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result};
 
-use super::export::LayoutFlags;
+use super::export::{LayoutFlags, check_all};
 use crate::codec::{self, BadLine, Layout, Record};
 use crate::exit::{Code, Failure};
 use crate::progress::Progress;
@@ -29,6 +29,9 @@ pub(crate) struct Import {
     file: String,
     #[command(flatten)]
     layout: LayoutFlags,
+    /// Put each entry into the keyspace that its JSON line names, as `export --all` writes them.
+    #[arg(long, conflicts_with_all = ["keyspace", "url"])]
+    all: bool,
     /// CSV and TSV: take fields as they are, without the escapes \\, \t, \n, \r and \xHH.
     #[arg(long)]
     raw: bool,
@@ -42,6 +45,8 @@ pub(crate) struct Import {
 
 impl Import {
     pub(crate) fn run(self) -> Result<Code> {
+        let layout = Layout { escapes: !self.raw, keyspaces: self.all, ..self.layout.layout(&self.file) };
+        check_all(self.all, &layout)?;
         let (input, size_bytes) = open_input(&self.file)?;
         let progress = Progress::start("imported", size_bytes, true);
         let input = BufReader::with_capacity(256 << 10, progress.reading(input));
@@ -57,7 +62,6 @@ impl Import {
             batch_entries: self.batch.get(),
             skip_bad: self.skip_bad,
         };
-        let layout = Layout { escapes: !self.raw, ..self.layout.layout(&self.file) };
         let result = codec::reader(input, &layout).and_then(|mut reader| copy.run(&mut *reader));
         // Closed in either case: what was imported before an error is to stay.
         let (closed, summary) = (copy.store.close(), copy.progress.finish(copy.written_bytes));

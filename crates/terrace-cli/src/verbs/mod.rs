@@ -1,17 +1,23 @@
 //! The verbs of the command line, one file each: its flags and what it does.
 
+mod backup;
 mod bench;
 mod compact;
 mod count;
 mod del;
+mod dump;
 mod export;
 mod flush;
 mod get;
 mod import;
+mod inspect;
 mod put;
+mod repair;
 mod scan;
 mod serve;
+mod shell;
 mod stats;
+mod verify;
 
 use anyhow::Result;
 
@@ -42,6 +48,18 @@ pub(crate) enum Verb {
     Import(import::Import),
     /// Write all entries as JSON lines, CSV or TSV.
     Export(export::Export),
+    /// Read, set and list keys at a prompt.
+    Shell(shell::Shell),
+    /// Keep generations of a store in a directory of their own.
+    Backup(backup::Backup),
+    /// Check every checksum and every invariant of a store that nobody has open.
+    Verify(verify::Verify),
+    /// Salvage what is sound of a damaged store into a new one.
+    Repair(repair::Repair),
+    /// Show what a store that nobody has open consists of.
+    Inspect(inspect::Inspect),
+    /// Show what one file of a store holds.
+    Dump(dump::Dump),
     /// Measure the engine on this machine, or check it.
     Bench(bench::Bench),
 }
@@ -61,6 +79,12 @@ impl Verb {
             Self::Compact(verb) => verb.run(),
             Self::Import(verb) => verb.run(),
             Self::Export(verb) => verb.run(),
+            Self::Shell(verb) => verb.run(),
+            Self::Backup(verb) => verb.run(),
+            Self::Verify(verb) => verb.run(),
+            Self::Repair(verb) => verb.run(),
+            Self::Inspect(verb) => verb.run(),
+            Self::Dump(verb) => verb.run(),
             Self::Bench(verb) => verb.run(),
         }
     }

@@ -37,7 +37,7 @@ impl Put {
             self.target.bytes(&self.value)?
         };
         let expires_at_ms = self.ttl.map(expiry_of).transpose()?;
-        let record = Record { key, value, expires_at_ms, tag: 0 };
+        let record = Record { key, value, expires_at_ms, ..Record::default() };
         let record = record.check().map_err(|e| Failure::error(Code::Usage, e))?;
         let mut store = self.target.open(Access::Create)?;
         store.write(&[record])?;

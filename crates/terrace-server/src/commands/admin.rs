@@ -10,7 +10,7 @@ use super::table::{
     ADMIN, ALLOW_BUSY, CONNECTION, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
     NO_SCRIPT, STALE, WRITE,
 };
-use super::{Flow, Handled, shorten};
+use super::{Flow, Handled, debug_protocol, shorten};
 use crate::context::Context;
 use crate::databases::COUNT;
 use crate::failure::{Failure, NOT_A_FLOAT, SYNTAX};
@@ -47,7 +47,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         .flags(NO_SCRIPT)
         .categories(CONNECTION),
     container_of("debug", "1.0.0", "A container for debugging commands.", DEBUG)
-        .flags(ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI),
+        .flags(ADMIN | NO_SCRIPT | LOADING | STALE),
     command(
         "shutdown",
         -1,
@@ -74,8 +74,18 @@ pub(crate) const COMMANDS: &[Command] = &[
     ),
 ];
 
-const DEBUG: &[Command] =
-    &[command("sleep", 3, ADMIN | NO_MULTI, "1.0.0", debug_sleep, "Answers after so many seconds.")];
+const DEBUG: &[Command] = &[
+    command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds."),
+    command("protocol", 3, ADMIN, "6.0.0", debug_protocol::protocol, "Answers with a reply of a type."),
+    command(
+        "set-active-expire",
+        3,
+        ADMIN,
+        "2.8.0",
+        debug_set_active_expire,
+        "Stops active expiry (0) or not (1).",
+    ),
+];
 
 /// `ASYNC` and `SYNC` are accepted; emptying a database takes constant time either way.
 fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {
@@ -90,6 +100,7 @@ fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
     cx.settle();
     cx.shared.databases.empty(cx.session.db)?;
+    cx.shared.emptied();
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -100,6 +111,7 @@ fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     for index in 0..COUNT {
         cx.shared.databases.empty(index)?;
     }
+    cx.shared.emptied();
     cx.reply.ok();
     Ok(Flow::Done)
 }
@@ -134,11 +146,23 @@ fn debug_sleep(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     cx.settle();
     let seconds: f64 = shorten(&args[2], 32).parse().map_err(|_| NOT_A_FLOAT)?;
     let pause = Duration::try_from_secs_f64(seconds.clamp(0.0, MAX_SLEEP_S)).map_err(|_| NOT_A_FLOAT)?;
+    if cx.many.is_some() {
+        // Part of one step, so the loop waits.
+        cx.shared.config.clock.sleep(pause);
+        cx.reply.ok();
+        return Ok(Flow::Done);
+    }
     Ok(Flow::Job(Box::new(move |shared, reply| {
         shared.config.clock.sleep(pause);
         reply.ok();
         Ok(())
     })))
+}
+
+fn debug_set_active_expire(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    cx.shared.settings.set_expires_actively(integer(&args[2])? != 0);
+    cx.reply.ok();
+    Ok(Flow::Done)
 }
 
 fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Handled {

@@ -9,6 +9,7 @@ use super::table::{Command, DENY_OOM, FAST, READ, WRITE};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, STRING_TOO_LONG, SYNTAX};
+use crate::notify::STRING;
 use crate::transaction::{MAX_VALUE_BYTES, check_write};
 
 /// The commands of this file.
@@ -244,6 +245,7 @@ fn write(
         let answers = operations.iter().map(|operation| operation.run(&mut value)).collect();
         if value != old_value {
             tx.put(db, key, &value, old.as_ref().and_then(|entry| entry.expires_at_ms))?;
+            tx.event(STRING, "setbit", db, key);
         }
         Ok(answers)
     })

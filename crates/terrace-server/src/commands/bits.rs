@@ -11,6 +11,7 @@ use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, SYNTAX};
 use crate::hash::whole;
+use crate::notify::{GENERIC, STRING};
 use crate::transaction::{MAX_VALUE_BYTES, check_write};
 
 pub(super) const fn command(
@@ -90,6 +91,7 @@ fn setbit(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             value[offset / 8] &= !mask(offset);
         }
         tx.put(db, key, &value, old.and_then(|entry| entry.expires_at_ms))?;
+        tx.event(STRING, "setbit", db, key);
         Ok(was_on)
     })?;
     cx.reply.integer(i64::from(was_on));
@@ -289,8 +291,10 @@ fn bitop(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         }
         if !result.is_empty() {
             tx.put(db, target, &result, None)?;
+            tx.event(STRING, "set", db, target);
         } else if old.is_some() {
             tx.delete(db, target)?;
+            tx.event(GENERIC, "del", db, target);
         }
         Ok(result.len())
     })?;

@@ -7,10 +7,12 @@ use terrace_resp::Args;
 use super::keys::container_of;
 use super::options::integer;
 use super::table::{ADMIN, CONNECTION, Command, Flags, Handler, LOADING, NO_SCRIPT, STALE, by_index};
-use super::{Flow, Handled, shorten};
+use super::{Flow, Handled, shorten, tracking, unknown_subcommand};
 use crate::context::Context;
 use crate::failure::{Failure, SYNTAX};
+use crate::pause::Scope;
 use crate::registry::ClientInfo;
+use crate::session::Replies;
 use crate::shared::Message;
 
 const fn command(
@@ -37,8 +39,23 @@ const SUBCOMMANDS: &[Command] = &[
     command("info", 2, 0, "6.2.0", info, "Returns information about the connection."),
     command("list", -2, ADMIN, "2.4.0", list, "Lists open connections."),
     command("kill", -3, ADMIN, "2.4.0", kill, "Terminates open connections."),
-    command("no-evict", 3, ADMIN, "7.0.0", on_or_off, "Accepted for compatibility; does nothing."),
+    command("reply", 3, 0, "3.2.0", reply, "Chooses which commands are answered."),
+    command("pause", -3, ADMIN, "2.9.50", pause, "Has commands wait for a time."),
+    command("unpause", 2, ADMIN, "6.2.0", unpause, "Lets commands run again."),
+    command("unblock", -3, ADMIN, "5.0.0", unblock, "Ends the waiting of a blocked client; none ever is."),
+    command(
+        "no-evict",
+        3,
+        ADMIN,
+        "7.0.0",
+        no_evict,
+        "Spares the client when clients are evicted; none ever is.",
+    ),
     command("no-touch", 3, 0, "7.2.0", on_or_off, "Accepted for compatibility; does nothing."),
+    command("tracking", -3, 0, "6.0.0", tracking::tracking, "Has invalidations sent for cached keys."),
+    command("trackinginfo", 2, 0, "6.2.0", tracking::trackinginfo, "Returns what the connection tracks."),
+    command("caching", 3, 0, "6.0.0", tracking::caching, "Tracks the keys of the next command, or does not."),
+    command("getredir", 2, 0, "6.0.0", tracking::getredir, "Returns the client that gets the invalidations."),
 ];
 
 /// Refuses text with blanks or anything unprintable.
@@ -81,45 +98,63 @@ fn setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 }
 
 fn describe(cx: &Context<'_>, info: &ClientInfo) -> String {
-    let command = by_index(info.command.load(Ordering::Relaxed)).map_or("NULL", |c| c.name);
-    let mut line = info.describe(cx.now_ms, command);
+    let command = by_index(info.command.load(Ordering::Relaxed)).map_or("NULL".into(), |parent| {
+        let sub = usize::from(info.subcommand.load(Ordering::Relaxed));
+        let sub = sub.checked_sub(1).and_then(|at| parent.subcommands.get(at));
+        sub.map_or(parent.name.into(), |sub| format!("{}|{}", parent.name, sub.name))
+    });
+    let mut line = info.describe(cx.now_ms, &command);
     line.push('\n');
     line
 }
 
 fn info(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.session.show();
     let line = describe(cx, &cx.session.info);
     cx.reply.verbatim(&line);
     Ok(Flow::Done)
 }
 
+/// What kind of client is meant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Type {
+    Normal,
+    Subscriber,
+    /// Replicas and their masters, which do not exist here.
+    Replication,
+}
+
+impl Type {
+    fn parse(name: &[u8]) -> Result<Self, Failure> {
+        match name.to_ascii_lowercase().as_slice() {
+            b"normal" => Ok(Self::Normal),
+            b"pubsub" => Ok(Self::Subscriber),
+            b"master" | b"replica" | b"slave" => Ok(Self::Replication),
+            _ => Err(Failure::text(format!("ERR Unknown client type '{}'", shorten(name, 128)))),
+        }
+    }
+
+    fn of(client: &ClientInfo) -> Self {
+        if client.is_subscriber() { Self::Subscriber } else { Self::Normal }
+    }
+}
+
 fn list(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    let mut ids: Option<Vec<u64>> = None;
+    let (mut ids, mut kind): (Option<Vec<i64>>, Option<Type>) = (None, None);
     match args.len() {
         2 => {}
-        4 if args[2].eq_ignore_ascii_case(b"type") => {
-            let kind = args[3].to_ascii_lowercase();
-            match kind.as_slice() {
-                b"normal" => {}
-                b"master" | b"replica" | b"slave" | b"pubsub" => ids = Some(Vec::new()),
-                _ => {
-                    let kind = shorten(&args[3], 128);
-                    return Err(Failure::text(format!("ERR Unknown client type '{kind}'")));
-                }
-            }
-        }
+        4 if args[2].eq_ignore_ascii_case(b"type") => kind = Some(Type::parse(&args[3])?),
         _ if args.len() > 3 && args[2].eq_ignore_ascii_case(b"id") => {
-            let parse = |arg: &[u8]| {
-                let id = integer(arg).ok().and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-                id.ok_or(Failure::fixed("ERR Invalid client ID"))
-            };
+            let parse = |arg: &[u8]| integer(arg).map_err(|_| Failure::fixed("ERR Invalid client ID"));
             ids = Some(args.from(3).iter().map(parse).collect::<Result<_, _>>()?);
         }
         _ => return Err(SYNTAX),
     }
+    cx.session.show();
     let mut text = String::new();
     for client in cx.shared.clients.all() {
-        if ids.as_ref().is_none_or(|ids| ids.contains(&client.id)) {
+        let id_matches = ids.as_ref().is_none_or(|ids| ids.contains(&(client.id as i64)));
+        if id_matches && kind.is_none_or(|kind| kind == Type::of(&client)) {
             text.push_str(&describe(cx, &client));
         }
     }
@@ -128,25 +163,25 @@ fn list(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 }
 
 /// Which clients `CLIENT KILL` means.
+#[derive(Default)]
 struct Filter {
     id: Option<u64>,
     peer: Option<Vec<u8>>,
     local: Option<Vec<u8>>,
-    nobody: bool,
-    skip_me: bool,
+    kind: Option<Type>,
+    /// Connected for so many milliseconds at least.
+    min_age_ms: u64,
+    spares_me: bool,
 }
 
 impl Filter {
     fn parse(args: Args<'_>) -> Result<Self, Failure> {
-        let mut filter = Self { id: None, peer: None, local: None, nobody: false, skip_me: true };
+        let mut filter = Self { spares_me: true, ..Self::default() };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
             let value = rest.next().ok_or(SYNTAX)?;
             match option.to_ascii_lowercase().as_slice() {
-                b"id" => {
-                    let id = integer(value).ok().and_then(|id| u64::try_from(id).ok()).filter(|id| *id > 0);
-                    filter.id = Some(id.ok_or(Failure::fixed("ERR client-id should be greater than 0"))?);
-                }
+                b"id" => filter.id = Some(positive(value, "ERR client-id should be greater than 0")?),
                 b"addr" => filter.peer = Some(value.to_vec()),
                 b"laddr" => filter.local = Some(value.to_vec()),
                 b"user" if value == b"default" => {}
@@ -154,17 +189,14 @@ impl Filter {
                     let user = shorten(value, 128);
                     return Err(Failure::text(format!("ERR No such user '{user}'")));
                 }
-                b"type" => match value.to_ascii_lowercase().as_slice() {
-                    b"normal" => {}
-                    b"master" | b"replica" | b"slave" | b"pubsub" => filter.nobody = true,
-                    _ => {
-                        let kind = shorten(value, 128);
-                        return Err(Failure::text(format!("ERR Unknown client type '{kind}'")));
-                    }
-                },
+                b"type" => filter.kind = Some(Type::parse(value)?),
+                b"maxage" => {
+                    let seconds = positive(value, "ERR maxage is not an integer or out of range")?;
+                    filter.min_age_ms = seconds.saturating_mul(1000);
+                }
                 b"skipme" => match value.to_ascii_lowercase().as_slice() {
-                    b"yes" => filter.skip_me = true,
-                    b"no" => filter.skip_me = false,
+                    b"yes" => filter.spares_me = true,
+                    b"no" => filter.spares_me = false,
                     _ => return Err(SYNTAX),
                 },
                 _ => return Err(SYNTAX),
@@ -173,29 +205,35 @@ impl Filter {
         Ok(filter)
     }
 
-    fn accepts(&self, client: &ClientInfo, me: u64) -> bool {
+    fn accepts(&self, client: &ClientInfo, me: u64, now_ms: u64) -> bool {
         let same = |wanted: &Option<Vec<u8>>, address: std::net::SocketAddr| {
             wanted.as_ref().is_none_or(|w| *w == address.to_string().as_bytes())
         };
-        !self.nobody
-            && self.id.is_none_or(|id| id == client.id)
+        self.id.is_none_or(|id| id == client.id)
             && same(&self.peer, client.peer)
             && same(&self.local, client.local)
-            && !(self.skip_me && client.id == me)
+            && self.kind.is_none_or(|kind| kind == Type::of(client))
+            && now_ms.saturating_sub(client.connected_at_ms) >= self.min_age_ms
+            && !(self.spares_me && client.id == me)
     }
+}
+
+fn positive(value: &[u8], refusal: &'static str) -> Result<u64, Failure> {
+    let number = integer(value).ok().and_then(|number| u64::try_from(number).ok());
+    number.filter(|number| *number > 0).ok_or(Failure::fixed(refusal))
 }
 
 fn kill(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let old_form = args.len() == 3;
     let filter = if old_form {
-        let peer = Some(args[2].to_vec());
-        Filter { id: None, peer, local: None, nobody: false, skip_me: false }
+        Filter { peer: Some(args[2].to_vec()), ..Filter::default() }
     } else {
         Filter::parse(args.from(2))?
     };
-    let me = cx.session.info.id;
+    cx.session.show();
+    let (me, now_ms) = (cx.session.info.id, cx.now_ms);
     let (mut killed, mut myself) = (0, false);
-    for client in cx.shared.clients.all().iter().filter(|client| filter.accepts(client, me)) {
+    for client in cx.shared.clients.all().iter().filter(|client| filter.accepts(client, me, now_ms)) {
         killed += 1;
         if client.id == me {
             myself = true;
@@ -216,5 +254,72 @@ fn on_or_off(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         return Err(SYNTAX);
     }
     cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn no_evict(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let handled = on_or_off(cx, args);
+    if handled.is_ok() {
+        cx.session.no_evict = args[2].eq_ignore_ascii_case(b"on");
+    }
+    handled
+}
+
+fn reply(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let replies = &mut cx.session.replies;
+    match args[2].to_ascii_lowercase().as_slice() {
+        b"on" => {
+            *replies = Replies::On;
+            cx.reply.ok();
+        }
+        b"off" => *replies = Replies::Off,
+        b"skip" if *replies != Replies::Off => *replies = Replies::SkipNext,
+        b"skip" => {}
+        _ => return Err(SYNTAX),
+    }
+    Ok(Flow::Done)
+}
+
+fn pause(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let scope = match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"all") => Scope::All,
+        Some(b"write") => Scope::Writes,
+        Some(_) => return Err(Failure::fixed("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+    };
+    if args.len() > 4 {
+        return Err(unknown_subcommand("client", &args[1]));
+    }
+    let not_a_time = Failure::fixed("ERR timeout is not an integer or out of range");
+    let milliseconds = integer(&args[2]).map_err(|_| not_a_time)?;
+    let milliseconds = u64::try_from(milliseconds).map_err(|_| Failure::fixed("ERR timeout is negative"))?;
+    let until_ms = cx.now_ms.saturating_add(milliseconds);
+    cx.shared.pause.begin(scope, until_ms, cx.now_ms);
+    tell_of_pause(cx);
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn unpause(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.shared.pause.end();
+    tell_of_pause(cx);
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+fn tell_of_pause(cx: &Context<'_>) {
+    cx.shared.loops.iter().for_each(|handle| handle.send(Message::PauseChanged));
+}
+
+/// No command here blocks its client for others to unblock it.
+fn unblock(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    match args.get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
+        None | Some(b"timeout" | b"error") => {}
+        Some(_) => return Err(Failure::fixed("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    }
+    if args.len() > 4 {
+        return Err(unknown_subcommand("client", &args[1]));
+    }
+    integer(&args[2])?;
+    cx.reply.integer(0);
     Ok(Flow::Done)
 }

@@ -11,6 +11,8 @@ use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::glob;
+use crate::notify;
+use crate::settings::SubscriberLimits;
 use crate::shared::{Message, Shared};
 
 const fn command(
@@ -51,9 +53,15 @@ type Change = Box<dyn FnOnce(&Shared)>;
 type Check = fn(&[u8]) -> Result<Change, &'static str>;
 
 const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "active-expire-effort",
+        get: |s| s.settings.expire_effort().to_string(),
+        set: Some(set_expire_effort),
+    },
     Setting { name: "appendfsync", get: append_fsync, set: None },
     Setting { name: "appendonly", get: |_| "yes".into(), set: Some(|value| accept_only(value, b"yes")) },
     Setting { name: "bind", get: |s| s.config.bind.to_string(), set: None },
+    Setting { name: "client-output-buffer-limit", get: output_limits, set: Some(set_output_limits) },
     Setting { name: "databases", get: |_| crate::databases::COUNT.to_string(), set: None },
     Setting { name: "dir", get: |s| s.config.db.path().display().to_string(), set: None },
     Setting { name: "io-threads", get: |s| s.loops.len().to_string(), set: None },
@@ -64,10 +72,20 @@ const SETTINGS: &[Setting] = &[
         get: |_| "noeviction".into(),
         set: Some(|value| accept_only(value, b"noeviction")),
     },
+    Setting {
+        name: "notify-keyspace-events",
+        get: |s| notify::format(s.settings.notify_classes()),
+        set: Some(set_notify_classes),
+    },
     Setting { name: "port", get: |s| s.local_addr.port().to_string(), set: None },
     Setting { name: "proto-max-bulk-len", get: |s| s.config.limits.bulk_bytes.to_string(), set: None },
     Setting { name: "requirepass", get: password, set: Some(set_password) },
     Setting { name: "save", get: |_| String::new(), set: Some(|value| accept_only(value, b"")) },
+    Setting {
+        name: "tracking-table-max-keys",
+        get: |s| s.tracker.max_keys().to_string(),
+        set: Some(set_tracking_max_keys),
+    },
     Setting { name: "timeout", get: |s| s.settings.idle_timeout_s().to_string(), set: Some(set_timeout) },
 ];
 
@@ -84,6 +102,80 @@ fn accept_only(value: &[u8], only: &[u8]) -> Result<Change, &'static str> {
         return Ok(Box::new(|_| {}));
     }
     Err("not supported by this server")
+}
+
+fn set_expire_effort(value: &[u8]) -> Result<Change, &'static str> {
+    let effort = parse_i64(value).ok_or("argument couldn't be parsed into an integer")?;
+    let effort = u64::try_from(effort).ok().filter(|n| (1..=10).contains(n));
+    let effort = effort.ok_or("argument must be between 1 and 10 inclusive")?;
+    Ok(Box::new(move |shared| shared.settings.set_expire_effort(effort)))
+}
+
+fn set_notify_classes(value: &[u8]) -> Result<Change, &'static str> {
+    let classes = notify::parse(value).ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+    Ok(Box::new(move |shared| {
+        shared.settings.set_notify_classes(classes);
+        shared.watch.set_classes(classes);
+    }))
+}
+
+fn set_tracking_max_keys(value: &[u8]) -> Result<Change, &'static str> {
+    let keys = parse_i64(value).and_then(|n| usize::try_from(n).ok());
+    let keys = keys.ok_or("argument couldn't be parsed into an integer")?;
+    Ok(Box::new(move |shared| shared.tracker.set_max_keys(shared, keys)))
+}
+
+/// What `client-output-buffer-limit` shows: there is one hard limit for all clients, a narrower one for subscribers.
+fn output_limits(shared: &Shared) -> String {
+    let limits = shared.settings.subscriber_limits();
+    let (all, hard, soft) = (shared.config.output_hard_bytes, limits.hard_bytes, limits.soft_bytes);
+    format!("normal {all} 0 0 slave {all} 0 0 pubsub {hard} {soft} {}", limits.soft_s)
+}
+
+/// Takes groups of class, hard limit, soft limit, seconds; those of other classes than `pubsub` are fixed.
+fn set_output_limits(value: &[u8]) -> Result<Change, &'static str> {
+    const WRONG: &str = "Wrong number of arguments in buffer limit configuration.";
+    const BAD: &str = "Error in hard, soft or soft_seconds setting in buffer limit configuration.";
+    let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    if words.is_empty() || !words.len().is_multiple_of(4) {
+        return Err(WRONG);
+    }
+    let mut chosen = None;
+    for group in words.chunks_exact(4) {
+        if !["normal", "slave", "replica", "pubsub"].contains(&group[0]) {
+            return Err("Invalid client class specified in buffer limit configuration.");
+        }
+        let soft_s = group[3].parse().map_err(|_| BAD)?;
+        let limits = SubscriberLimits {
+            hard_bytes: bytes(group[1]).ok_or(BAD)?,
+            soft_bytes: bytes(group[2]).ok_or(BAD)?,
+            soft_s,
+        };
+        if group[0] == "pubsub" {
+            chosen = Some(limits);
+        }
+    }
+    Ok(Box::new(move |shared| {
+        if let Some(limits) = chosen {
+            shared.settings.set_subscriber_limits(limits);
+        }
+    }))
+}
+
+/// A number of bytes, perhaps with a unit.
+fn bytes(text: &str) -> Option<usize> {
+    const UNITS: [(&str, usize); 6] = [
+        ("kb", 1 << 10),
+        ("mb", 1 << 20),
+        ("gb", 1 << 30),
+        ("k", 1000),
+        ("m", 1_000_000),
+        ("g", 1_000_000_000),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, size)| Some((text.strip_suffix(unit)?, *size)));
+    let (number, size) = unit.unwrap_or((text, 1));
+    number.parse::<usize>().ok()?.checked_mul(size)
 }
 
 fn set_max_clients(value: &[u8]) -> Result<Change, &'static str> {

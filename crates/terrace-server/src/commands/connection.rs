@@ -40,6 +40,12 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 fn ping(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     match args.len() {
+        // A client of the old protocol that listens could not tell a simple reply from its messages.
+        1 | 2 if cx.session.protocol == Protocol::Resp2 && !cx.session.subscriptions.is_empty() => {
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            cx.reply.bulk(args.get(1).unwrap_or_default());
+        }
         1 => cx.reply.raw(b"+PONG\r\n"),
         2 => cx.reply.bulk(&args[1]),
         _ => return Err(Failure::arity("ping")),
@@ -156,7 +162,7 @@ fn quit(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 }
 
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
-    cx.session.reset();
+    cx.session.reset(cx.shared);
     cx.reply.set_protocol(Protocol::Resp2);
     cx.reply.simple("RESET");
     Ok(Flow::Done)

@@ -9,6 +9,7 @@ use super::{Flow, Handled};
 use crate::context::Context;
 use crate::decimal::Decimal;
 use crate::failure::{Failure, NOT_A_FLOAT, NOT_AN_INTEGER};
+use crate::notify::STRING;
 
 const fn command(
     name: &'static str,
@@ -56,6 +57,7 @@ fn add(cx: &mut Context<'_>, key: &[u8], delta: i64) -> Handled {
         let sum =
             number.checked_add(delta).ok_or(Failure::fixed("ERR increment or decrement would overflow"))?;
         tx.put(db, key, sum.to_string().as_bytes(), old.and_then(|e| e.expires_at_ms))?;
+        tx.event(STRING, "incrby", db, key);
         Ok(sum)
     })?;
     cx.reply.integer(sum);
@@ -76,6 +78,7 @@ fn incrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             .ok_or(Failure::fixed("ERR increment would produce NaN or Infinity"))?;
         let text = sum.format();
         tx.put(db, key, text.as_bytes(), old.and_then(|e| e.expires_at_ms))?;
+        tx.event(STRING, "incrbyfloat", db, key);
         Ok(text)
     })?;
     cx.reply.bulk(sum.as_bytes());

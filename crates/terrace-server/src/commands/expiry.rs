@@ -8,6 +8,7 @@ use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
 use crate::hash::whole;
+use crate::notify::GENERIC;
 
 const fn command(
     name: &'static str,
@@ -117,8 +118,10 @@ fn set_expiry(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -
         }
         if at <= now_ms {
             whole::remove(tx, db, key, &old)?;
+            tx.event(GENERIC, "del", db, key);
         } else {
             whole::set_key_expiry(tx, db, key, &old, Some(at.unsigned_abs()))?;
+            tx.event(GENERIC, "expire", db, key);
         }
         Ok(true)
     })?;
@@ -131,6 +134,7 @@ fn persist(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let done = cx.transact(|tx| match tx.read(db, key)? {
         Some(old) if old.expires_at_ms.is_some() => {
             whole::set_key_expiry(tx, db, key, &old, None)?;
+            tx.event(GENERIC, "persist", db, key);
             Ok(true)
         }
         _ => Ok(false),

@@ -203,7 +203,7 @@ fn expire(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -> Ha
             };
             codes.push(code);
         }
-        hash.close()?;
+        hash.close_as(if codes.contains(&1) { "hexpire" } else { "hdel" })?;
         Ok(codes)
     })?;
     integers(cx, &codes);
@@ -235,7 +235,7 @@ fn hpersist(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             };
             codes.push(code);
         }
-        hash.close()?;
+        hash.close_as("hpersist")?;
         Ok(codes)
     })?;
     integers(cx, &codes);
@@ -300,7 +300,7 @@ fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             found.push(hash.get(name).map(|field| field.value.clone()));
             hash.remove(name)?;
         }
-        hash.close()?;
+        hash.close_as("hdel")?;
         Ok(found)
     })?;
     values(cx, &found);
@@ -347,7 +347,11 @@ fn hgetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
                 Change::Set(at) => hash.expire(name, Some(at))?,
             }
         }
-        hash.close()?;
+        hash.close_as(match change {
+            Change::Set(at) if at <= wall_ms => "hdel",
+            Change::Set(_) => "hexpire",
+            Change::Keep | Change::Remove => "hpersist",
+        })?;
         Ok(found)
     })?;
     values(cx, &found);
@@ -441,7 +445,7 @@ fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             };
             hash.set(name, value, at)?;
         }
-        hash.close()?;
+        hash.close_as("hset")?;
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));

@@ -63,7 +63,7 @@ fn field(cx: &mut Context<'_>, args: Args<'_>) -> Result<Option<terrace::Slice>,
     Ok(found.flatten().flatten().map(|stored| stored.value))
 }
 
-fn hget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+pub(super) fn hget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let value = field(cx, args)?;
     cx.reply.bulk_or_null(value.as_deref());
     Ok(Flow::Done)
@@ -81,7 +81,7 @@ fn hstrlen(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-fn hmget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+pub(super) fn hmget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let names = args.from(2);
     let found = read(cx, &args[1], |tx, db, header| view::fields(tx, db, header, names.iter()))?;
     cx.reply.array(names.len());
@@ -149,7 +149,7 @@ fn whole(cx: &mut Context<'_>, args: Args<'_>, part: Part) -> Handled {
     if let Some(None) = rows {
         let key = key.to_vec();
         return Ok(Flow::Job(Box::new(move |shared, reply| {
-            let outcome = transaction::run(&shared.databases, |tx| {
+            let outcome = transaction::run(shared, 0, |tx| {
                 let Some(header) = view::header(tx, db, &key)? else { return Ok(Vec::new()) };
                 view::rows(tx, db, &header, max_bytes)
             })?;

@@ -6,7 +6,8 @@ use terrace_resp::number::parse_i64;
 
 use super::options::integer;
 use super::table::{
-    Access, Command, DELETE, DENY_OOM, FAST, Flags, Handler, INSERT, ONE_KEY, READ_WRITE, UPDATE, WRITE,
+    Access, Command, DELETE, DENY_OOM, FAST, Flags, GROUPED, Handler, INSERT, ONE_KEY, READ_WRITE, UPDATE,
+    WRITE,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -22,7 +23,7 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command::new(name, arity, "hash", since, run, summary).flags(WRITE | FAST | flags).keys(ONE_KEY)
+    Command::new(name, arity, "hash", since, run, summary).flags(WRITE | FAST | GROUPED | flags).keys(ONE_KEY)
 }
 
 const SETS: Access = READ_WRITE | UPDATE;
@@ -78,7 +79,7 @@ fn set_fields(cx: &mut Context<'_>, args: Args<'_>, command: &str) -> Result<i64
         for (name, value) in names(args, 2).zip(names(args, 3)) {
             created += i64::from(hash.set(name, value, None)?);
         }
-        hash.close()?;
+        hash.close_as("hset")?;
         Ok(created)
     })
 }
@@ -103,7 +104,7 @@ fn hsetnx(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             return Ok(false);
         }
         hash.set(name, value, None)?;
-        hash.close()?;
+        hash.close_as("hset")?;
         Ok(true)
     })?;
     cx.reply.integer(i64::from(created));
@@ -118,7 +119,7 @@ fn hdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         for name in args.from(2).iter() {
             removed += i64::from(hash.remove(name)?);
         }
-        hash.close()?;
+        hash.close_as("hdel")?;
         Ok(removed)
     })?;
     cx.reply.integer(removed);
@@ -129,6 +130,7 @@ fn hdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 fn update<T>(
     cx: &mut Context<'_>,
     args: Args<'_>,
+    event: &'static str,
     mut change: impl FnMut(Option<&Slice>) -> Result<(T, String), Failure>,
 ) -> Result<T, Failure> {
     let (db, key, name) = (cx.session.db, &args[1], &args[2]);
@@ -138,14 +140,14 @@ fn update<T>(
         let expires_at_ms = old.and_then(|field| field.expires_at_ms);
         let (result, text) = change(old.map(|field| &field.value))?;
         hash.set(name, text.as_bytes(), expires_at_ms)?;
-        hash.close()?;
+        hash.close_as(event)?;
         Ok(result)
     })
 }
 
 fn hincrby(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let delta = integer(&args[3])?;
-    let sum = update(cx, args, |old| {
+    let sum = update(cx, args, "hincrby", |old| {
         let number = old.map_or(Some(0), |value| parse_i64(value));
         let number = number.ok_or(Failure::fixed("ERR hash value is not an integer"))?;
         let overflow = Failure::fixed("ERR increment or decrement would overflow");
@@ -161,7 +163,7 @@ fn hincrbyfloat(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     if delta.plus(Decimal::ZERO).is_none() {
         return Err(Failure::fixed("ERR value is NaN or Infinity"));
     }
-    let sum = update(cx, args, |old| {
+    let sum = update(cx, args, "hincrbyfloat", |old| {
         let number = old.map_or(Some(Decimal::ZERO), |value| Decimal::parse(value));
         let number = number.ok_or(Failure::fixed("ERR hash value is not a float"))?;
         let infinite = Failure::fixed("ERR increment would produce NaN or Infinity");

@@ -13,11 +13,12 @@ use crate::context::Context;
 use crate::databases::COUNT;
 use crate::histogram::{Counter, Merged};
 use crate::metrics::LoopMetrics;
+use crate::pubsub::Kind;
 use crate::shared::Shared;
 use crate::system;
 
 /// The version of Redis whose commands and replies are offered.
-pub(crate) const REDIS_VERSION: &str = "7.2.0";
+pub(crate) const REDIS_VERSION: &str = "7.4.0";
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[Command::new(
@@ -140,7 +141,9 @@ fn clients(shared: &Shared, out: &mut String) {
     field(out, "maxclients", shared.settings.max_clients());
     field(out, "client_recent_max_input_buffer", input.unwrap_or(0));
     field(out, "client_recent_max_output_buffer", output.unwrap_or(0));
-    field(out, "blocked_clients", 0);
+    field(out, "blocked_clients", shared.pause.waiting());
+    field(out, "tracking_clients", shared.tracker.totals().clients);
+    field(out, "pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
 }
 
 fn memory(shared: &Shared, out: &mut String) {
@@ -193,8 +196,18 @@ fn stats(shared: &Shared, out: &mut String) {
     field(out, "total_net_input_bytes", sum(shared, |m| &m.bytes_in));
     field(out, "total_net_output_bytes", sum(shared, |m| &m.bytes_out));
     field(out, "rejected_connections", sum(shared, |m| &m.rejected));
+    field(out, "expired_keys", shared.expired_keys.load(Ordering::Relaxed));
+    field(out, "evicted_keys", 0);
     field(out, "keyspace_hits", sum(shared, |m| &m.hits));
     field(out, "keyspace_misses", sum(shared, |m| &m.misses));
+    field(out, "pubsub_channels", shared.hub.len(Kind::Channel));
+    field(out, "pubsub_patterns", shared.hub.len(Kind::Pattern));
+    field(out, "pubsubshard_channels", shared.hub.len(Kind::Shard));
+    let tracked = shared.tracker.totals();
+    field(out, "tracking_total_keys", tracked.keys);
+    field(out, "tracking_total_items", tracked.items);
+    field(out, "tracking_total_prefixes", tracked.prefixes);
+    field(out, "terrace_scheduled_expiries", shared.schedule.len());
     field(out, "client_output_buffer_limit_disconnections", sum(shared, |m| &m.output_limit_closes));
     field(out, "total_error_replies", sum(shared, |m| &m.errors));
     field(out, "terrace_conflicts_retried", sum(shared, |m| &m.conflicts));

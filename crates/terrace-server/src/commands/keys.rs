@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
 use crate::hash::header::Header;
 use crate::hash::{view, whole};
+use crate::notify::GENERIC;
 use crate::transaction::{TAG_HASH, TAG_STRING};
 
 const fn command(
@@ -67,6 +68,7 @@ pub(crate) const COMMANDS: &[Command] = &[
         copy,
         "Copies the value of a key to a new key.",
     ),
+    command("move", 3, WRITE | FAST, ONE_KEY, "1.0.0", move_key, "Moves a key to another database."),
     container_of("object", "2.2.3", "A container for object introspection commands.", OBJECT),
     container_of("memory", "4.0.0", "A container for memory diagnostics commands.", MEMORY),
 ];
@@ -123,6 +125,7 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         for key in &keys {
             if let Some(old) = tx.read(db, key)? {
                 whole::remove(tx, db, key, &old)?;
+                tx.event(GENERIC, "del", db, key);
                 removed += 1;
             }
         }
@@ -181,6 +184,8 @@ fn rename_unless(cx: &mut Context<'_>, args: Args<'_>, only_if_absent: bool) -> 
             return Ok(false);
         }
         whole::rename(tx, db, from, to, &entry)?;
+        tx.event(GENERIC, "rename_from", db, from);
+        tx.event(GENERIC, "rename_to", db, to);
         Ok(true)
     })
 }
@@ -210,6 +215,28 @@ fn copy(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             whole::bury(tx, to_db, &overwritten);
         }
         whole::copy(tx, from_db, (to_db, to), &entry)?;
+        tx.event(GENERIC, "copy_to", to_db, to);
+        Ok(true)
+    })?;
+    cx.reply.integer(i64::from(done));
+    Ok(Flow::Done)
+}
+
+/// A hash is copied field by field; it lives beside its database.
+fn move_key(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let (db, key, to_db) = (cx.session.db, &args[1], database(&args[2])?);
+    if db == to_db {
+        return Err(Failure::fixed("ERR source and destination objects are the same"));
+    }
+    let done = cx.transact(|tx| {
+        let Some(entry) = tx.read(db, key)? else { return Ok(false) };
+        if tx.read(to_db, key)?.is_some() {
+            return Ok(false);
+        }
+        whole::copy(tx, db, (to_db, key), &entry)?;
+        whole::remove(tx, db, key, &entry)?;
+        tx.event(GENERIC, "move_from", db, key);
+        tx.event(GENERIC, "move_to", to_db, key);
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));

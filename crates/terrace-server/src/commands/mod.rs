@@ -5,15 +5,18 @@
 #![allow(clippy::unnecessary_wraps)] // All commands have one signature, also those that cannot fail.
 
 mod admin;
+mod backup;
 mod bitfield;
 mod bits;
 mod client;
 mod configure;
 mod connection;
 mod counters;
+mod debug_protocol;
 mod expiry;
 mod hash_expiry;
 mod hash_read;
+mod hash_run;
 mod hash_scan;
 mod hash_write;
 pub(crate) mod info;
@@ -21,20 +24,53 @@ mod introspect;
 mod keys;
 mod multi;
 mod options;
+mod pubsub;
 mod scan;
 pub(crate) mod stats;
 mod string_read;
 mod string_write;
 pub(crate) mod table;
+mod tracking;
+
+use std::sync::atomic::Ordering;
 
 use terrace_resp::{Args, Encoder};
 
 use crate::context::Context;
 use crate::failure::{Failure, NO_AUTH};
+use crate::pause::Scope;
 use crate::shared::Shared;
 
-pub(crate) use string_read::{get_run, is_get};
-pub(crate) use table::{Command, MAX_COMMANDS, find};
+pub(crate) use hash_run::{HashRead, hash_run};
+pub(crate) use string_read::get_run;
+pub(crate) use table::{Command, GROUPED, MAX_COMMANDS, find};
+
+/// Reads that are looked up together with their neighbours of a pipeline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ReadKind {
+    /// `GET`.
+    Get,
+    /// `HGET` and `HMGET`.
+    Hash,
+}
+
+/// Which group of reads a command belongs to.
+pub(crate) fn read_kind(command: &Command) -> Option<ReadKind> {
+    let runs = |handler: table::Handler| std::ptr::fn_addr_eq(command.run, handler);
+    if runs(string_read::get) {
+        Some(ReadKind::Get)
+    } else if runs(hash_read::hget) || runs(hash_read::hmget) {
+        Some(ReadKind::Hash)
+    } else {
+        None
+    }
+}
+
+/// Whether the command at an index of the table answers with a list of fields (`HMGET`).
+pub(crate) fn lists_fields(index: u8) -> bool {
+    table::by_index(index)
+        .is_some_and(|command| std::ptr::fn_addr_eq(command.run, hash_read::hmget as table::Handler))
+}
 
 /// What happens after a command.
 pub(crate) enum Flow {
@@ -44,6 +80,8 @@ pub(crate) enum Flow {
     Close,
     /// The reply comes from a thread of its own; the connection waits for it.
     Job(Job),
+    /// Nothing has happened: the command waits for the end of a pause.
+    Postponed,
 }
 
 /// A command that takes long and therefore runs beside the loops.
@@ -56,16 +94,71 @@ pub(crate) type Handled = Result<Flow, Failure>;
 pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Flow {
     let start = cx.reply.position();
     let handled = match check(cx, command, args) {
-        Ok(runs) if !multi::queues(cx.session, command) => (runs.run)(cx, args),
-        Ok(_) => multi::enqueue(cx, command, args),
+        Ok(runs) if must_wait(cx, runs) => return Flow::Postponed,
+        Ok(runs) if multi::queues(cx.session, command) => multi::enqueue(cx, command, runs, args),
+        Ok(runs) => run(cx, runs, args, command.name == "client"),
         Err(failure) => Err(multi::refuse(cx.session, command, failure)),
     };
-    handled.unwrap_or_else(|failure| {
+    let flow = handled.unwrap_or_else(|failure| {
         cx.reply.truncate(start);
         cx.reply.error(&failure.line());
         cx.metrics.errors.add(1);
         Flow::Done
-    })
+    });
+    if cx.many.is_some() || cx.session.takes_reply() {
+        return flow;
+    }
+    cx.reply.truncate(start);
+    match flow {
+        Flow::Job(job) => Flow::Job(Box::new(move |shared, reply| {
+            let mut unread = Vec::new();
+            // Nobody hears how it went.
+            let _ = job(shared, &mut Encoder::new(&mut unread, reply.protocol()));
+            Ok(())
+        })),
+        other => other,
+    }
+}
+
+/// Runs a command; its keys are remembered first, if the client wants to hear of their changes. A subcommand of
+/// `CLIENT` is not the next command that `CLIENT CACHING` speaks of.
+fn run(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>, of_client: bool) -> Handled {
+    if !cx.session.tracking.on {
+        return (command.run)(cx, args);
+    }
+    let caching = cx.session.tracking.caching;
+    if command.has(table::READ) && !command.has(table::PUBSUB) && cx.session.tracking.remembers() {
+        let keys = command.keys_in(args).filter_map(|(at, _)| args.get(at));
+        let new = cx.shared.tracker.remember(cx.shared, cx.session.info.id, keys);
+        if let Some(many) = &mut cx.many {
+            for key in new {
+                many.effects().read(key);
+            }
+        }
+    }
+    let handled = (command.run)(cx, args);
+    // `CLIENT CACHING` holds for the next command, or for all of the next transaction.
+    if caching && !of_client && cx.many.is_none() && cx.session.queue.is_none() {
+        cx.session.tracking.caching = false;
+    }
+    handled
+}
+
+/// Whether a command has to wait for the end of a pause.
+fn must_wait(cx: &Context<'_>, command: &Command) -> bool {
+    if cx.shared.pause.until_ms() == 0 || cx.many.is_some() {
+        return false;
+    }
+    let writes = |command: &Command| command.has(table::WRITE | table::MAY_REPLICATE);
+    match cx.shared.pause.scope(cx.now_ms) {
+        None => false,
+        Some(Scope::All) => true,
+        Some(Scope::Writes) if command.name == "exec" => {
+            let queue = cx.session.queue.as_ref();
+            queue.is_some_and(|queue| queue.requests.iter().any(|request| writes(request.command)))
+        }
+        Some(Scope::Writes) => writes(command),
+    }
 }
 
 /// Finds what really runs (a subcommand, perhaps) and checks arity and authentication.
@@ -79,6 +172,9 @@ fn check(cx: &Context<'_>, command: &'static Command, args: Args<'_>) -> Result<
     if !allowed && !command.has(table::NO_AUTH_NEEDED) {
         return Err(NO_AUTH);
     }
+    pubsub::check_context(cx, runs, command)?;
+    let position = command.subcommands.iter().position(|sub| std::ptr::eq(sub, runs));
+    cx.session.info.subcommand.store(position.map_or(0, |at| at as u8 + 1), Ordering::Relaxed);
     Ok(runs)
 }
 
@@ -87,15 +183,17 @@ fn subcommand(command: &'static Command, args: Args<'_>) -> Result<&'static Comm
     if name.eq_ignore_ascii_case(b"help") && args.len() == 2 {
         return Ok(&introspect::HELP);
     }
-    let Some(found) = command.subcommand(name) else {
-        let shown = shorten(name, 128);
-        let container = command.name.to_ascii_uppercase();
-        return Err(Failure::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP.")));
-    };
+    let found = command.subcommand(name).ok_or_else(|| unknown_subcommand(command.name, name))?;
     if !found.accepts(args.len()) {
         return Err(Failure::arity(&format!("{}|{}", command.name, found.name)));
     }
     Ok(found)
+}
+
+/// The refusal of a subcommand that does not exist, or not in this form.
+fn unknown_subcommand(command: &str, name: &[u8]) -> Failure {
+    let (shown, container) = (shorten(name, 128), command.to_ascii_uppercase());
+    Failure::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP."))
 }
 
 /// The refusal of a command that does not exist.

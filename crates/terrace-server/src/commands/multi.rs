@@ -54,9 +54,14 @@ pub(super) fn queues(session: &Session, command: &Command) -> bool {
 }
 
 /// Queues a command after `MULTI`.
-pub(super) fn enqueue(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Handled {
+pub(super) fn enqueue(
+    cx: &mut Context<'_>,
+    command: &'static Command,
+    runs: &Command,
+    args: Args<'_>,
+) -> Handled {
     let queued = match &mut cx.session.queue {
-        _ if command.has(NO_MULTI) => Err(NOT_INSIDE_MULTI),
+        _ if command.has(NO_MULTI) || runs.has(NO_MULTI) => Err(NOT_INSIDE_MULTI),
         Some(queue) => queue.push(command, args),
         None => Ok(()),
     };
@@ -103,6 +108,10 @@ fn watch(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     }
     cx.settle();
     for key in args.from(1).iter() {
+        // What has expired is removed first, for its removal would count as a change.
+        if !cx.shared.schedule.is_empty() {
+            cx.shared.expire(cx.session.db, key)?;
+        }
         cx.session.watches.add(&cx.shared.databases, cx.session.db, key)?;
     }
     cx.reply.ok();
@@ -117,11 +126,12 @@ fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 
 fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     let queue = cx.session.queue.take().ok_or(EXEC_WITHOUT_MULTI)?;
-    let watches = std::mem::take(&mut cx.session.watches);
+    let mut watches = std::mem::take(&mut cx.session.watches);
     if queue.refused {
         return Err(ABORTED);
     }
     cx.settle();
+    watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
     for attempt in 0..MAX_ATTEMPTS {
         if watches.any_vanished(&cx.shared.databases)? {
@@ -131,12 +141,17 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         cx.reply.truncate(start);
         cx.session.db = db;
         let Some(transaction) = run_all(cx, &queue.requests, &watches) else { return Ok(Flow::Close) };
-        match transaction.commit()? {
+        let (ended, effects) = transaction.commit()?;
+        match ended {
             Attempt::Written(seqno) => {
                 cx.group.committed(seqno);
+                cx.shared.release(effects);
                 return Ok(Flow::Done);
             }
-            Attempt::Unchanged => return Ok(Flow::Done),
+            Attempt::Unchanged => {
+                cx.shared.release(effects);
+                return Ok(Flow::Done);
+            }
             Attempt::Conflict if watches.any_written(&cx.shared.databases)? => {
                 cx.reply.truncate(start);
                 cx.session.db = db;
@@ -157,7 +172,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 /// have waiting, with nothing committed.
 fn run_all<'a>(cx: &mut Context<'a>, requests: &[Queued], watches: &Watches) -> Option<Transaction<'a>> {
     let start = cx.reply.position();
-    cx.many = Some(Transaction::of_many(&cx.shared.databases, watches));
+    cx.many = Some(Transaction::of_many(cx.shared, cx.session.info.id, watches));
     cx.reply.array(requests.len());
     for request in requests {
         let flow = execute(cx, request.command, request.args.args());

@@ -8,7 +8,8 @@ use super::info::{command_sums, commands_processed, sum, uptime_s};
 use super::table::{Command, LOADING, STALE, all};
 use super::{Flow, Handled};
 use crate::context::Context;
-use crate::histogram::Merged;
+use crate::histogram::{Histogram, Merged};
+use crate::metrics::LoopMetrics;
 use crate::shared::Shared;
 
 /// The commands of this file.
@@ -41,7 +42,8 @@ pub(crate) fn report(shared: &Shared) -> Value {
         "conflicts_retried": sum(shared, |m| &m.conflicts),
         "wakeups": sum(shared, |m| &m.wakeups),
         "loops": shared.loops.len(),
-        "group_commits": group_commits(shared),
+        "group_commits": sizes(shared, "writes", |metrics| &metrics.group_sizes),
+        "group_lookups": sizes(shared, "reads", |metrics| &metrics.lookup_sizes),
         "commands": commands(shared),
         "store": store(&shared.databases.store().stats()),
     })
@@ -51,16 +53,16 @@ fn ratio(hits: u64, misses: u64) -> f64 {
     if hits + misses == 0 { 0.0 } else { hits as f64 / (hits + misses) as f64 }
 }
 
-fn group_commits(shared: &Shared) -> Value {
+/// What a histogram of sizes shows, each quantile under `name` with its suffix.
+fn sizes(shared: &Shared, name: &str, of: fn(&LoopMetrics) -> &Histogram) -> Value {
     let mut sizes = Merged::default();
-    shared.loops.iter().for_each(|handle| sizes.add(&handle.metrics.group_sizes));
-    json!({
-        "count": sizes.total(),
-        "writes_p50": sizes.quantile(0.5),
-        "writes_p95": sizes.quantile(0.95),
-        "writes_p99": sizes.quantile(0.99),
-        "writes_max": sizes.quantile(1.0),
-    })
+    shared.loops.iter().for_each(|handle| sizes.add(of(&handle.metrics)));
+    let mut object = serde_json::Map::new();
+    object.insert("count".into(), sizes.total().into());
+    for (suffix, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)] {
+        object.insert(format!("{name}_{suffix}"), sizes.quantile(share).into());
+    }
+    Value::Object(object)
 }
 
 fn commands(shared: &Shared) -> Value {

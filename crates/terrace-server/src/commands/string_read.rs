@@ -32,12 +32,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("substr", 4, "1.0.0", getrange, "Returns a part of the string stored at a key."),
 ];
 
-/// Whether this is `GET`, which the loop runs in groups; see [`get_run`].
-pub(crate) fn is_get(command: &Command) -> bool {
-    std::ptr::fn_addr_eq(command.run, get as Handler)
-}
-
-fn get(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+pub(super) fn get(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let entry = cx.lookup_string(&args[1])?;
     cx.reply.bulk_or_null(entry.as_ref().map(|e| &*e.value));
     Ok(Flow::Done)
@@ -47,6 +42,7 @@ fn get(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 /// the answers have taken `room` bytes; returns how many were given, at least one.
 pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usize {
     let start = cx.reply.position();
+    cx.metrics.lookup_sizes.record(keys.len() as u64, 1);
     let entries = match cx.lookup_many(keys) {
         Ok(entries) => entries,
         Err(failure) => {
@@ -71,7 +67,8 @@ pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usiz
     keys.len()
 }
 
-fn refuse(cx: &mut Context<'_>, failure: &Failure) {
+/// Answers with a refusal.
+pub(super) fn refuse(cx: &mut Context<'_>, failure: &Failure) {
     cx.reply.error(&failure.line());
     cx.metrics.errors.add(1);
 }

@@ -8,8 +8,9 @@ use super::table::{
     READ_WRITE, UPDATE, VARIABLE, WRITE,
 };
 use super::{Flow, Handled};
-use crate::context::Context;
+use crate::context::{Context, announce_set};
 use crate::failure::{Failure, STRING_TOO_LONG, SYNTAX};
+use crate::notify::{GENERIC, STRING};
 use crate::transaction::{MAX_VALUE_BYTES, check_write};
 
 const fn command(
@@ -150,14 +151,14 @@ impl<'a> SetOptions<'a> {
 fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (key, value) = (&args[1], &args[2]);
     if args.len() == 3 {
-        cx.write(key, value, None)?;
+        cx.write(&[(key, value)], None)?;
         cx.promise_ok();
         return Ok(Flow::Done);
     }
     let options = SetOptions::parse(args.from(3), true)?;
     let at = options.expires_at_ms(cx.now_ms, "set")?;
     if options.condition == Condition::Always && !options.returns_old && !options.keeps_ttl {
-        cx.write(key, value, at)?;
+        cx.write(&[(key, value)], at)?;
         cx.promise_ok();
         return Ok(Flow::Done);
     }
@@ -175,6 +176,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
                 Some(at) if at <= now_ms => tx.delete(db, key)?,
                 _ => tx.put(db, key, value, at.or(kept))?,
             }
+            announce_set(tx.effects(), db, key, at, now_ms);
         }
         Ok((old, wanted))
     })?;
@@ -194,6 +196,7 @@ fn setnx(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let absent = tx.read(db, key)?.is_none();
         if absent {
             tx.put(db, key, value, None)?;
+            tx.event(STRING, "set", db, key);
         }
         Ok(absent)
     })?;
@@ -211,7 +214,7 @@ fn psetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 
 fn set_expiring(cx: &mut Context<'_>, args: Args<'_>, unit: Unit, command: &str) -> Handled {
     let at = unit.positive_at_ms(&args[2], cx.now_ms, command)?;
-    cx.write(&args[1], &args[3], Some(at))?;
+    cx.write(&[(&args[1], &args[3])], Some(at))?;
     cx.promise_ok();
     Ok(Flow::Done)
 }
@@ -221,6 +224,7 @@ fn getset(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let old = cx.transact(|tx| {
         let old = tx.read_string(db, key)?;
         tx.put(db, key, value, None)?;
+        tx.event(STRING, "set", db, key);
         Ok(old)
     })?;
     cx.reply.bulk_or_null(old.as_ref().map(|e| &*e.value));
@@ -233,6 +237,7 @@ fn getdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let old = tx.read_string(db, key)?;
         if old.is_some() {
             tx.delete(db, key)?;
+            tx.event(GENERIC, "del", db, key);
         }
         Ok(old)
     })?;
@@ -251,9 +256,19 @@ fn getex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let old = cx.transact(|tx| {
         let Some(old) = tx.read_string(db, key)? else { return Ok(None) };
         match options.expires_at_ms(now_ms, "getex")? {
-            Some(at) if at <= now_ms => tx.delete(db, key)?,
-            at if at != old.expires_at_ms => tx.put(db, key, &old.value, at)?,
-            _ => {}
+            Some(at) if at <= now_ms => {
+                tx.delete(db, key)?;
+                tx.event(GENERIC, "del", db, key);
+            }
+            Some(at) => {
+                tx.put(db, key, &old.value, Some(at))?;
+                tx.event(GENERIC, "expire", db, key);
+            }
+            None if old.expires_at_ms.is_some() => {
+                tx.put(db, key, &old.value, None)?;
+                tx.event(GENERIC, "persist", db, key);
+            }
+            None => {}
         }
         Ok(Some(old))
     })?;
@@ -278,9 +293,7 @@ fn pairs<'a>(args: Args<'a>, command: &str) -> Result<Vec<Pair<'a>>, Failure> {
 }
 
 fn mset(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    for (key, value) in pairs(args, "mset")? {
-        cx.write(key, value, None)?;
-    }
+    cx.write(&pairs(args, "mset")?, None)?;
     cx.promise_ok();
     Ok(Flow::Done)
 }
@@ -296,6 +309,7 @@ fn msetnx(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         }
         for (key, value) in &pairs {
             tx.put(db, key, value, None)?;
+            tx.event(STRING, "set", db, key);
         }
         Ok(true)
     })?;
@@ -313,6 +327,7 @@ fn append(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         }
         let value = [old_value, tail].concat();
         tx.put(db, key, &value, old.and_then(|e| e.expires_at_ms))?;
+        tx.event(STRING, "append", db, key);
         Ok(value.len())
     })?;
     cx.reply.integer(len as i64);
@@ -335,6 +350,7 @@ fn setrange(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         value.resize(value.len().max(end), 0);
         value[offset..end].copy_from_slice(part);
         tx.put(db, key, &value, old.and_then(|e| e.expires_at_ms))?;
+        tx.event(STRING, "setrange", db, key);
         Ok(value.len())
     })?;
     cx.reply.integer(len as i64);

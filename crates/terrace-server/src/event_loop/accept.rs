@@ -10,6 +10,7 @@ use mio::{Interest, Token};
 
 use super::{EventLoop, FIRST_CONNECTION, shown};
 use crate::connection::Connection;
+use crate::pubsub::Place;
 use crate::registry::ClientInfo;
 use crate::session::Session;
 use crate::shared::Message;
@@ -85,8 +86,9 @@ impl EventLoop {
                 return;
             }
         };
-        let id = self.shared.clients.next_id();
-        let info = Arc::new(ClientInfo::new(id, peer, local, self.index, self.now_ms));
+        let client = self.shared.clients.next_id();
+        let place = Place { client, loop_index: self.index, slot };
+        let info = Arc::new(ClientInfo::new(place, peer, local, self.now_ms));
         self.shared.clients.add(&info);
         self.connections[slot] = Some(Box::new(Connection::new(stream, Session::new(info, slot))));
         self.open += 1;
@@ -98,6 +100,7 @@ impl EventLoop {
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
             tracing::debug!(%error, "cannot deregister a connection");
         }
+        connection.session.leave(&self.shared);
         self.shared.clients.remove(connection.session.info.id);
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
         self.keep_buffer(std::mem::take(&mut connection.output.bytes));

@@ -70,7 +70,9 @@ impl EventLoop {
         }
         let unsent = connection.output.unsent();
         connection.session.info.output_bytes.store(unsent, Ordering::Relaxed);
-        if unsent > self.shared.config.output_hard_bytes {
+        if unsent > self.shared.config.output_hard_bytes
+            || connection.is_slow_subscriber(&self.shared, self.now_ms)
+        {
             tracing::warn!(client = connection.session.info.id, unsent, "a slow client is cut off");
             self.handle.metrics.output_limit_closes.add(1);
             connection.dead = true;

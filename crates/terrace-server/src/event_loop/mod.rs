@@ -8,18 +8,21 @@
 
 mod accept;
 mod finish;
+mod pause;
+mod push;
+mod runs;
 mod serve;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Token};
 
+use self::runs::PendingRead;
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::held::Barriers;
@@ -41,15 +44,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the shutdown is looked at.
 const SHUTDOWN_POLL: Duration = Duration::from_millis(20);
 
-/// A `GET` waiting to be looked up with its neighbours.
-#[derive(Clone, Debug)]
-struct PendingGet {
-    /// Where its request starts.
-    request_at: usize,
-    /// Where its key is.
-    key: Range<usize>,
-}
-
 /// One event loop.
 pub(crate) struct EventLoop {
     index: usize,
@@ -66,8 +60,12 @@ pub(crate) struct EventLoop {
     group: Group,
     barriers: Barriers,
     scratch: Vec<u8>,
-    gets: Vec<PendingGet>,
+    reads: Vec<PendingRead>,
     spare_buffers: Vec<Vec<u8>>,
+    /// Connections with a request that waits for the end of a pause, by slot and client.
+    postponed: Vec<(usize, u64)>,
+    /// The pause was changed since they were looked at.
+    pause_changed: bool,
     now_ms: u64,
     swept_at_ms: u64,
     /// When a shutdown stops waiting for clients, by the monotonic clock.
@@ -88,7 +86,7 @@ impl EventLoop {
         Ok(Self {
             index,
             handle: Arc::clone(&shared.loops[index]),
-            group: Group::new(shared.config.db.clone()),
+            group: Group::new(Arc::clone(&shared)),
             now_ms: shared.now_ms(),
             shared,
             poll,
@@ -101,8 +99,10 @@ impl EventLoop {
             dirty: Vec::new(),
             barriers: Barriers::default(),
             scratch: vec![0; SCRATCH_BYTES],
-            gets: Vec::new(),
+            reads: Vec::new(),
             spare_buffers: Vec::new(),
+            postponed: Vec::new(),
+            pause_changed: false,
             swept_at_ms: 0,
             deadline_ns: None,
         })
@@ -112,7 +112,10 @@ impl EventLoop {
     pub(crate) fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
-            match self.poll.poll(&mut events, self.timeout()) {
+            let timeout = if self.handle.begin_sleep() { self.timeout() } else { Some(Duration::ZERO) };
+            let polled = self.poll.poll(&mut events, timeout);
+            self.handle.end_sleep();
+            match polled {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
@@ -120,15 +123,17 @@ impl EventLoop {
             self.now_ms = self.shared.now_ms();
             self.handle.metrics.wakeups.add(1);
             self.take_events(&events);
-            for message in self.handle.take_messages() {
-                self.take_message(message);
-            }
+            self.take_messages();
+            self.end_pause();
             self.close_idle();
             for _ in 0..self.ready.len() {
                 if let Some(slot) = self.ready.pop_front() {
                     self.serve(slot);
                 }
             }
+            // What these commands have for this loop's own clients goes out with their replies.
+            self.group.commit(&self.handle.metrics);
+            self.take_messages();
             self.finish_turn();
             if self.shared.is_stopping() && self.stop() {
                 return Ok(());
@@ -136,7 +141,19 @@ impl EventLoop {
         }
     }
 
+    fn take_messages(&mut self) {
+        for message in self.handle.take_messages() {
+            self.take_message(message);
+        }
+    }
+
     fn timeout(&self) -> Option<Duration> {
+        let timeout = self.timeout_without_pause();
+        let pause = self.until_pause_ends();
+        pause.map_or(timeout, |pause| Some(timeout.map_or(pause, |timeout| timeout.min(pause))))
+    }
+
+    fn timeout_without_pause(&self) -> Option<Duration> {
         if !self.ready.is_empty() {
             Some(Duration::ZERO)
         } else if self.deadline_ns.is_some() {
@@ -198,6 +215,8 @@ impl EventLoop {
                     self.kill(slot);
                 }
             }
+            Message::Push(push, to) => self.deliver(&push, &to),
+            Message::PauseChanged => self.pause_changed = true,
             Message::ResetMetrics => self.handle.metrics.reset(),
         }
     }
@@ -261,7 +280,10 @@ impl EventLoop {
         self.accept_again = false;
         for slot in 0..self.connections.len() {
             let Some(connection) = &self.connections[slot] else { continue };
-            let busy = connection.waiting || connection.backlog || connection.output.unsent() > 0;
+            let busy = connection.waiting
+                || connection.postponed.is_some()
+                || connection.backlog
+                || connection.output.unsent() > 0;
             if !busy || now_ns >= deadline_ns {
                 self.close(slot);
             }

@@ -5,17 +5,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use terrace_resp::{Args, Encoder, Limits, Protocol};
+use terrace_resp::{Args, Encoder, Limits};
 
-use super::{EventLoop, PendingGet, SCRATCH_BYTES};
-use crate::commands::{self, Command, Flow, Job};
+use super::runs::{MAX_READS, PendingRead, Written};
+use super::{EventLoop, SCRATCH_BYTES};
+use crate::commands::{self, Command, Flow, GROUPED, Job};
 use crate::connection::Connection;
 use crate::context::Context;
+use crate::queue::Queued;
 use crate::session::Session;
 use crate::shared::Message;
-
-/// `GET`s looked up together.
-const MAX_GETS: usize = 32;
 
 impl EventLoop {
     /// Serves a connection's share of this turn. A panic costs this connection only.
@@ -32,17 +31,15 @@ impl EventLoop {
             // The panic may have taken the loop's buffer with it; without one every read would seem to end.
             self.scratch.resize(SCRATCH_BYTES, 0);
         }
-        let info = &connection.session.info;
-        info.db.store(connection.session.db, Ordering::Relaxed);
-        let version = if connection.session.protocol == Protocol::Resp3 { 3 } else { 2 };
-        info.protocol.store(version, Ordering::Relaxed);
-        info.input_bytes.store(connection.input.len(), Ordering::Relaxed);
+        connection.session.show();
+        connection.session.info.input_bytes.store(connection.input.len(), Ordering::Relaxed);
         self.connections[slot] = Some(connection);
         self.mark_dirty(slot);
     }
 
     fn serve_connection(&mut self, connection: &mut Connection) {
         let soft = self.shared.config.output_soft_bytes;
+        self.run_postponed(connection);
         if connection.backlog && connection.may_run(soft) {
             self.run_input(connection);
         }
@@ -99,9 +96,11 @@ impl EventLoop {
     /// Runs the complete requests of `buf` in order; returns how many bytes are done with.
     fn run_requests(&mut self, connection: &mut Connection, buf: &mut [u8]) -> usize {
         let soft = self.shared.config.output_soft_bytes;
-        let mut gets = std::mem::take(&mut self.gets);
-        gets.clear();
+        let mut reads = std::mem::take(&mut self.reads);
+        reads.clear();
         let mut at = 0;
+        // Writes before this position are run one by one.
+        let mut alone_until = 0;
         let mut start_ns = self.shared.config.clock.monotonic_ns();
         connection.backlog = false;
         loop {
@@ -111,14 +110,14 @@ impl EventLoop {
             }
             // Plain text is unescaped where it lies and cannot be decoded twice, so no request that may have
             // to be decoded again is left before it.
-            if !gets.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
-                at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+            if !reads.is_empty() && buf.get(at).is_some_and(|byte| *byte != b'*') {
+                at = self.run_reads(connection, &mut reads, buf, &mut start_ns).unwrap_or(at);
                 continue;
             }
             let limits = self.limits(&connection.session);
             let decoded = connection.decoder.decode(&mut buf[at..], &limits);
             let Ok(Some(len)) = decoded else {
-                let Some(answered_to) = self.run_gets(connection, &mut gets, buf, &mut start_ns) else {
+                let Some(answered_to) = self.run_reads(connection, &mut reads, buf, &mut start_ns) else {
                     if let Err(error) = decoded {
                         refuse(connection, error);
                         at = buf.len();
@@ -130,28 +129,41 @@ impl EventLoop {
             };
             let args = connection.decoder.args(&buf[at..]);
             let command = args.get(0).and_then(commands::find);
-            if let Some(key) =
-                self.groupable_get(&connection.session, command, args).filter(|_| buf[at] == b'*')
+            let last = at + len == buf.len();
+            let grouped = command.filter(|_| buf[at] == b'*' && self.runs_now(&connection.session));
+            if let Some(read) =
+                grouped.and_then(|(index, command)| PendingRead::new(index, command, args, at))
+                && reads.first().is_none_or(|first: &PendingRead| first.kind == read.kind)
             {
-                gets.push(PendingGet { request_at: at, key: at + key.start..at + key.end });
+                reads.push(read);
                 at += len;
-                if gets.len() < MAX_GETS {
+                if reads.len() < MAX_READS {
                     continue;
                 }
-            } else if gets.is_empty() {
+            } else if reads.is_empty() {
+                let joins = grouped.is_some_and(|(_, command)| command.has(GROUPED));
+                if joins && !last && at >= alone_until {
+                    let end = self.run_writes(connection, &mut buf[at..], &mut start_ns);
+                    match end {
+                        Written::Up(len) => at += len,
+                        Written::Again(len) => alone_until = at + len,
+                    }
+                    connection.decoder.reset();
+                    continue;
+                }
                 self.run_one(connection, command, &buf[at..], &mut start_ns);
                 at += len;
                 continue;
             }
             // Either the group is full, or a request of another kind waits behind it and is decoded again.
-            at = self.run_gets(connection, &mut gets, buf, &mut start_ns).unwrap_or(at);
+            at = self.run_reads(connection, &mut reads, buf, &mut start_ns).unwrap_or(at);
             connection.decoder.reset();
         }
-        self.gets = gets;
+        self.reads = reads;
         at
     }
 
-    fn limits(&self, session: &Session) -> Limits {
+    pub(super) fn limits(&self, session: &Session) -> Limits {
         if session.authenticated || !self.shared.settings.has_password() {
             self.shared.config.limits
         } else {
@@ -159,20 +171,17 @@ impl EventLoop {
         }
     }
 
-    /// The key of a `GET` that may be looked up together with its neighbours.
-    fn groupable_get(
-        &self,
-        session: &Session,
-        command: Option<(u8, &'static Command)>,
-        args: Args<'_>,
-    ) -> Option<std::ops::Range<usize>> {
-        let (_, command) = command?;
+    /// Whether this client's commands run when they arrive.
+    fn runs_now(&self, session: &Session) -> bool {
         let allowed = session.authenticated || !self.shared.settings.has_password();
-        let runs_now = allowed && session.queue.is_none();
-        (commands::is_get(command) && args.len() == 2 && runs_now).then(|| args.range(1))?
+        allowed && session.is_plain() && self.shared.pause.until_ms() == 0
     }
 
-    fn context<'a>(&'a mut self, session: &'a mut Session, output: &'a mut Vec<u8>) -> Context<'a> {
+    pub(super) fn context<'a>(
+        &'a mut self,
+        session: &'a mut Session,
+        output: &'a mut Vec<u8>,
+    ) -> Context<'a> {
         let protocol = session.protocol;
         Context {
             shared: &self.shared,
@@ -185,37 +194,6 @@ impl EventLoop {
         }
     }
 
-    /// Looks up the gathered `GET`s. `Some` is where to go on when the client's output is full before the
-    /// last of them: at the first request that was not answered.
-    fn run_gets(
-        &mut self,
-        connection: &mut Connection,
-        gets: &mut Vec<PendingGet>,
-        buf: &[u8],
-        start_ns: &mut u64,
-    ) -> Option<usize> {
-        if gets.is_empty() {
-            return None;
-        }
-        let soft = self.shared.config.output_soft_bytes;
-        let keys: Vec<&[u8]> = gets.iter().map(|get| &buf[get.key.clone()]).collect();
-        let index = commands::find(b"get").map_or(u8::MAX, |(index, _)| index);
-        connection.session.info.command.store(index, Ordering::Relaxed);
-        let room = soft.saturating_sub(connection.output.unsent());
-        let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
-        let answered = commands::get_run(&mut cx, &keys, room);
-        let end_ns = self.shared.config.clock.monotonic_ns();
-        let each_ns = end_ns.saturating_sub(*start_ns) / answered.max(1) as u64;
-        self.handle.metrics.commands[usize::from(index)].record(answered as u64, each_ns);
-        *start_ns = end_ns;
-        let rest = gets.get(answered).map(|get| get.request_at);
-        gets.clear();
-        if rest.is_some() {
-            connection.decoder.reset();
-        }
-        rest
-    }
-
     /// Runs the request that the decoder has just completed at the start of `buf`.
     fn run_one(
         &mut self,
@@ -224,20 +202,47 @@ impl EventLoop {
         buf: &[u8],
         start_ns: &mut u64,
     ) {
-        let args = connection.decoder.args(buf);
+        let decoder = std::mem::take(&mut connection.decoder);
+        self.run_decoded(connection, command, decoder.args(buf), start_ns);
+        connection.decoder = decoder;
+    }
+
+    /// Runs a request.
+    fn run_decoded(
+        &mut self,
+        connection: &mut Connection,
+        command: Option<(u8, &'static Command)>,
+        args: Args<'_>,
+        start_ns: &mut u64,
+    ) {
         if args.is_empty() {
             return;
         }
         let Some((index, command)) = command else {
             connection.dead |= is_http(&args[0]);
             let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
+            let start = cx.reply.position();
             cx.reply.error(&commands::unknown(args).line());
             cx.metrics.errors.add(1);
             if let Some(queue) = &mut cx.session.queue {
                 queue.refuse();
             }
+            if !cx.session.takes_reply() {
+                cx.reply.truncate(start);
+            }
             return;
         };
+        self.run_args(connection, (index, command), args, start_ns);
+    }
+
+    /// Runs a command.
+    fn run_args(
+        &mut self,
+        connection: &mut Connection,
+        (index, command): (u8, &'static Command),
+        args: Args<'_>,
+        start_ns: &mut u64,
+    ) {
         connection.session.info.command.store(index, Ordering::Relaxed);
         let errors = self.handle.metrics.errors.get();
         let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
@@ -252,7 +257,21 @@ impl EventLoop {
             Flow::Done => {}
             Flow::Close => connection.closing = true,
             Flow::Job(job) => self.start_job(connection, job),
+            Flow::Postponed => {
+                connection.postponed = Some(Queued { command, args: args.to_kept() });
+                self.postpone(connection.session.slot, connection.session.info.id);
+            }
         }
+    }
+
+    /// Runs the request that waited for the end of a pause; it may have to wait again.
+    fn run_postponed(&mut self, connection: &mut Connection) {
+        let Some(request) = connection.postponed.take() else { return };
+        let index = commands::find(request.command.name.as_bytes()).map(|(index, _)| index);
+        let mut start_ns = self.shared.config.clock.monotonic_ns();
+        let Some(index) = index else { return };
+        self.run_args(connection, (index, request.command), request.args.args(), &mut start_ns);
+        connection.backlog |= !connection.input.is_empty();
     }
 
     /// Runs a long command beside the loop; its connection waits.

@@ -16,6 +16,7 @@ use super::layout::{check_name, expiries_from, expiry_key, expiry_of, field_key,
 use super::view::{header_of, passed_range};
 use crate::databases::fields_of;
 use crate::failure::Failure;
+use crate::notify::{GENERIC, HASH};
 use crate::transaction::{TAG_HASH, TAG_STRING, Transaction, check_write};
 
 /// Fields beyond which Redis by default no longer keeps a hash in a list.
@@ -46,6 +47,8 @@ pub(crate) struct Hash<'t, 'a, 'f> {
     now_ms: u64,
     /// The entries in the index of what was uncounted, to be removed together with the header's change.
     passed: Vec<Slice>,
+    /// The keyspace event of the change.
+    event: Option<&'static str>,
 }
 
 impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
@@ -73,7 +76,7 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         }
         let (generation, now_ms) = (tx.new_generation()?, tx.now_ms());
         let (header, fields, passed) = (Header::new(generation), HashMap::new(), Vec::new());
-        Ok(Self { tx, db, key, header, existed: false, changed: false, fields, now_ms, passed })
+        Ok(Self { tx, db, key, header, existed: false, changed: false, fields, now_ms, passed, event: None })
     }
 
     fn load(
@@ -92,7 +95,8 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
             *field = live.map(|found| Field { value: found.value, expires_at_ms: found.expires_at_ms });
         }
         let passed = Vec::new();
-        let mut hash = Self { tx, db, key, header, existed: true, changed: false, fields, now_ms, passed };
+        let mut hash =
+            Self { tx, db, key, header, existed: true, changed: false, fields, now_ms, passed, event: None };
         hash.settle()?;
         Ok(hash)
     }
@@ -193,15 +197,25 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         Ok(())
     }
 
+    /// As [`Hash::close`], raising a keyspace event if anything was changed.
+    pub(crate) fn close_as(mut self, event: &'static str) -> Result<(), Failure> {
+        self.event = Some(event);
+        self.close()
+    }
+
     /// Writes what has changed; a hash without fields is removed.
     pub(crate) fn close(mut self) -> Result<(), Failure> {
         if !self.changed {
             return Ok(());
         }
         let (db, generation) = (self.db, self.header.generation);
+        if let Some(event) = self.event {
+            self.tx.event(HASH, event, db, self.key);
+        }
         if self.header.len == 0 {
             if self.existed {
                 self.tx.delete(db, self.key)?;
+                self.tx.event(GENERIC, "del", db, self.key);
             }
             self.tx.bury(Dead { db, generation });
             return Ok(());

@@ -4,8 +4,10 @@
 //! beside the database's, under the generation's number. So deleting, overwriting, expiring and renaming a hash are
 //! writes of its header, whatever its size; what a dead generation leaves behind is removed by `sweep`.
 //!
-//! Every change to a hash writes its header too. The stamp of the header therefore stands for the whole hash: a
-//! commit that depends on it depends on all fields, and `WATCH` on the key notices every change.
+//! Every change to a hash writes its header too, so `WATCH` on the key notices every change, and a commit that depends
+//! on the header's stamp fails if the hash has changed since. Single fields are read with stamps of their own all the
+//! same, because a batch does not reach the header and the fields in one instant; ranges of fields are read from
+//! snapshots, in which every batch is whole.
 //!
 //! Fields expire by the store's own expiry, which hides them at once. How many have, the header cannot know, so an
 //! index of the expiring fields by time lies behind the fields; who opens a hash for writing settles what has

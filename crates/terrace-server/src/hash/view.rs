@@ -44,17 +44,21 @@ pub(crate) fn header(tx: &mut Transaction<'_>, db: u8, key: &[u8]) -> Result<Opt
     tx.read(db, key)?.as_ref().map(header_of).transpose()
 }
 
-/// What fields hold. Two or more are read as of one moment, so the commit depends on the hash being unchanged.
+/// What fields hold. Two or more are read as of one moment: the commit depends on all of them.
 pub(crate) fn fields<'k>(
     tx: &mut Transaction<'_>,
     db: u8,
     header: &Header,
     names: impl ExactSizeIterator<Item = &'k [u8]>,
 ) -> Result<Vec<Option<Stored>>, Failure> {
-    if names.len() > 1 {
-        tx.depend_on_reads();
-    }
+    let alone = names.len() == 1 && !tx.sees_others();
     let keys: Vec<_> = names.map(|name| field_key(header.generation, name)).collect();
+    if let [key] = &keys[..]
+        && alone
+    {
+        return Ok(vec![tx.peek_field(fields_of(db), key)?]);
+    }
+    tx.depend_on_reads();
     tx.read_fields(fields_of(db), &keys)
 }
 

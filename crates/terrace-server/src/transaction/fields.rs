@@ -16,6 +16,11 @@ impl Transaction<'_> {
         self.checks_reads = true;
     }
 
+    /// Whether this is part of a transaction of several commands.
+    pub(crate) fn sees_others(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// Makes this command see what it writes from here on.
     pub(crate) fn stage(&mut self) {
         self.pending.get_or_insert_default();
@@ -36,26 +41,21 @@ impl Transaction<'_> {
         self.dead.push(dead);
     }
 
-    /// Entries of a keyspace of fields, in the order of the keys; the commit does not depend on them.
-    pub(crate) fn read_fields(&self, space: u8, keys: &[Vec<u8>]) -> Result<Vec<Option<Stored>>, Failure> {
-        let Some(found) = self.databases.find(space) else { return Ok(vec![None; keys.len()]) };
-        if !keys.iter().all(|key| is_storable(key)) {
-            let one = |key: &Vec<u8>| {
-                let storable = is_storable(key).then(|| self.read_fields(space, std::slice::from_ref(key)));
-                Ok(storable.transpose()?.and_then(|mut found| found.pop()).flatten())
-            };
-            return keys.iter().map(one).collect();
-        }
-        let mut entries: Vec<_> =
-            found.multi_get_entries(keys)?.into_iter().map(|e| e.map(Stored::from)).collect();
-        if let Some(pending) = &self.pending {
-            for (key, entry) in keys.iter().zip(&mut entries) {
-                if let Some(write) = pending.get(space, key) {
-                    *entry = write.stored().cloned();
-                }
-            }
-        }
-        Ok(entries)
+    /// Entries of a keyspace of fields, in the order of the keys; the commit depends on them. The stamp of the
+    /// header would not do: a batch reaches the shards of the store one after the other, so a reader may see the
+    /// header that it wrote and not yet its fields.
+    pub(crate) fn read_fields(
+        &mut self,
+        space: u8,
+        keys: &[Vec<u8>],
+    ) -> Result<Vec<Option<Stored>>, Failure> {
+        keys.iter().map(|key| self.read(space, key)).collect()
+    }
+
+    /// The entry of one field; the commit does not depend on it.
+    pub(crate) fn peek_field(&self, space: u8, key: &[u8]) -> Result<Option<Stored>, Failure> {
+        let found = self.databases.find(space).filter(|_| is_storable(key));
+        Ok(found.map(|space| space.get_entry(key)).transpose()?.flatten().map(Stored::from))
     }
 
     /// Calls `body` for the entries from `low` up to, not including, `high` in order, until it breaks.

@@ -64,7 +64,9 @@ impl<C: Cursor> MergeCursor<C> {
         self.tree[0] as usize
     }
 
-    fn current(&self) -> &C {
+    /// The source that stands on the current entry.
+    #[inline]
+    pub(super) fn current(&self) -> &C {
         &self.sources[self.winner()].cursor
     }
 
@@ -132,6 +134,32 @@ impl<C: Cursor> MergeCursor<C> {
             }
         }
         self.valid = n > 0 && self.current().valid();
+    }
+
+    /// The first key behind the current entry that another source has. Only going forward.
+    pub(super) fn runner_up(&self) -> Option<&[u8]> {
+        debug_assert!(self.valid && self.direction == Direction::Forward);
+        let mut best: Option<usize> = None;
+        // Whoever comes second has lost to the winner itself.
+        let mut node = usize::midpoint(self.sources.len(), self.winner());
+        while node > 0 {
+            let resident = self.tree[node] as usize;
+            if best.is_none_or(|best| self.beats(resident, best)) {
+                best = Some(resident);
+            }
+            node /= 2;
+        }
+        best.map(|i| &self.sources[i].cursor).filter(|cursor| cursor.valid()).map(Cursor::key)
+    }
+
+    /// Moves the current source forward by `step`, and then to what comes first. Only going forward.
+    pub(super) fn advance(&mut self, step: impl FnOnce(&mut C) -> Result<()>) -> Result<()> {
+        assert!(self.valid && self.direction == Direction::Forward, "a merge advances from a valid entry");
+        let winner = self.winner();
+        self.valid = false;
+        step(&mut self.sources[winner].cursor)?;
+        self.replay();
+        Ok(())
     }
 
     /// Replays the winner's path after it has moved.

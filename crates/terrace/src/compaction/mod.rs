@@ -10,3 +10,4 @@ pub(crate) mod picker;
 #[cfg(test)]
 mod testing;
 pub(crate) mod visible;
+pub(crate) mod whole;

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::visible::{Counts, Retention, Verdict};
+use super::whole::{Input, Situation, is_kept_whole, pays};
 use crate::base::error::IoContext;
-use crate::base::{Cursor, FileId, Kind, Result};
+use crate::base::{FileId, Kind, Result};
 use crate::io::Fs;
 use crate::table::{TableMeta, TableOptions, TableWriter, table_path};
 use crate::version::Run;
@@ -64,7 +65,7 @@ impl Written {
 /// Writes what `rule` keeps of the entries from `cursor`'s position up to `end` (exclusive; without it, to the
 /// cursor's end). `below` is the run under the level that the tables are for. `None` means cancelled.
 pub(crate) fn write_run(
-    cursor: &mut impl Cursor,
+    cursor: &mut impl Input,
     end: Option<&[u8]>,
     rule: &mut Retention,
     below: Option<Arc<Run>>,
@@ -104,25 +105,17 @@ pub(crate) fn discard(fs: &dyn Fs, dir: &Path, tables: &[TableMeta]) {
 
 /// `false` means cancelled.
 fn copy(
-    cursor: &mut impl Cursor,
+    cursor: &mut impl Input,
     end: Option<&[u8]>,
     rule: &mut Retention,
     writer: &mut RunWriter<'_>,
 ) -> Result<bool> {
     let mut unyielded_bytes = 0;
     while cursor.valid() && end.is_none_or(|end| cursor.key() < end) {
-        let key = cursor.key();
-        let verdict = rule.judge(key, cursor.seqno(), cursor.meta());
-        if rule.entered_key() {
-            writer.enter_key(key)?;
-        }
-        let value = cursor.value();
-        if let Verdict::Keep(seqno, meta) = verdict {
-            let value = if meta.kind == Kind::Delete { &[] } else { value };
-            writer.table()?.add(key, seqno, meta, value)?;
-        }
-        unyielded_bytes += key.len() + value.len();
-        cursor.next()?;
+        unyielded_bytes += match move_block(cursor, end, rule, writer)? {
+            Some(bytes) => bytes,
+            None => copy_entry(cursor, rule, writer)?,
+        };
         if unyielded_bytes >= YIELD_BYTES {
             unyielded_bytes = 0;
             if (writer.output.yield_point)()? {
@@ -131,6 +124,55 @@ fn copy(
         }
     }
     Ok(true)
+}
+
+/// Judges the entry under the cursor, writes it if it is kept, and moves on; its size.
+#[inline]
+fn copy_entry(cursor: &mut impl Input, rule: &mut Retention, writer: &mut RunWriter<'_>) -> Result<usize> {
+    let key = cursor.key();
+    let verdict = rule.judge(key, cursor.seqno(), cursor.meta());
+    if rule.entered_key() {
+        writer.enter_key(key)?;
+    }
+    let value = cursor.value();
+    if let Verdict::Keep(seqno, meta) = verdict {
+        let value = if meta.kind == Kind::Delete { &[] } else { value };
+        writer.table()?.add(key, seqno, meta, value)?;
+    }
+    let bytes = key.len() + value.len();
+    cursor.next()?;
+    Ok(bytes)
+}
+
+/// Writes the block that begins under the cursor as it is, if that is right and pays, and moves behind it; its
+/// size.
+#[inline]
+fn move_block(
+    cursor: &mut impl Input,
+    end: Option<&[u8]>,
+    rule: &mut Retention,
+    writer: &mut RunWriter<'_>,
+) -> Result<Option<usize>> {
+    let Some((block, next)) = cursor.block_here() else { return Ok(None) };
+    let limit = next.into_iter().chain(end).min();
+    let at = Situation {
+        lone_blocks: block.blocks_before(limit)?,
+        block_bytes: block.plain_bytes(),
+        open_bytes: writer.open.as_ref().map_or(0, TableWriter::open_block_bytes),
+        target_bytes: writer.output.options.block_bytes,
+    };
+    if !pays(at) {
+        return Ok(None);
+    }
+    let fence = block.fence()?;
+    if !is_kept_whole(&block, &fence, rule) {
+        return Ok(None);
+    }
+    writer.enter_key(&block.first_key())?;
+    writer.table()?.add_block(&block, &fence)?;
+    rule.keep_unjudged(block.entries() as u64);
+    cursor.skip_block()?;
+    Ok(Some(at.block_bytes))
 }
 
 /// The tables written so far and the one being written.

@@ -56,6 +56,8 @@ impl VecCursor {
     }
 }
 
+impl super::whole::Input for VecCursor {}
+
 impl Cursor for VecCursor {
     fn valid(&self) -> bool {
         self.at.is_some()

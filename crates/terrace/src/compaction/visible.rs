@@ -43,6 +43,8 @@ pub(crate) struct Counts {
     pub(crate) read: u64,
     /// Entries to be written.
     pub(crate) kept: u64,
+    /// Kept in whole blocks, without having been judged one by one.
+    pub(crate) unjudged: u64,
     /// Dropped because a newer version hides them from every reader.
     pub(crate) shadowed: u64,
     /// Tombstones dropped because nothing is left below to hide.
@@ -58,6 +60,7 @@ impl Counts {
     pub(crate) fn add(&mut self, other: &Self) {
         self.read += other.read;
         self.kept += other.kept;
+        self.unjudged += other.unjudged;
         self.shadowed += other.shadowed;
         self.tombstones += other.tombstones;
         self.expired += other.expired;
@@ -114,6 +117,31 @@ impl Retention {
     /// The counts so far.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Whether `first` is not the key judged last, and all keys from it to `last` are in one keyspace that is still
+    /// there.
+    pub(crate) fn keeps_span(&self, first: &[u8], last: &[u8]) -> bool {
+        if !self.starts_key(first) {
+            return false;
+        }
+        match (key::split(first), key::split(last)) {
+            (Some((a, _)), Some((b, _))) => a == b && !self.keyspaces.is_dropped(a),
+            _ => false,
+        }
+    }
+
+    /// Whether the seqnos of old entries are set to zero.
+    pub(crate) fn clears_seqnos(&self) -> bool {
+        matches!(self.below, Below::Nothing)
+    }
+
+    /// Counts entries that are kept without having been judged: they lie within a span that `keeps_span`, are
+    /// puts that never expire, and each is the only version of its key in the whole sequence.
+    pub(crate) fn keep_unjudged(&mut self, entries: u64) {
+        self.counts.read += entries;
+        self.counts.kept += entries;
+        self.counts.unjudged += entries;
     }
 
     /// Whether the entry judged last was the first of its key: a table may be cut in front of it.

@@ -9,7 +9,7 @@ use super::types::{Entry, Stamp};
 use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::key::{prefix_successor, push_prefix, split};
-use crate::base::{EntryMeta, KeyspaceId, Result, Seqno, Slice};
+use crate::base::{EntryMeta, KeyspaceId, Kind, Result, Seqno, Slice};
 use crate::memtable::Memtable;
 use crate::table::{Found, TableMeta};
 
@@ -71,6 +71,19 @@ impl Core {
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
         let stamp = Stamp { seqno: seqno.max(state.flushed_seqno), keyspace };
         Ok((found.and_then(|version| self.live(version)), stamp))
+    }
+
+    /// The stamp of an internal key whose newest entry has expired; `None` if it has a value or none at all.
+    pub(super) fn get_expired(&self, key: &[u8]) -> Result<Option<Stamp>> {
+        self.check_open()?;
+        let state = self.current();
+        let Some(found) = state.find(self.hash(key), key, MAX_SEQNO)? else { return Ok(None) };
+        let meta = found.meta;
+        if meta.kind != Kind::Put || meta.expires_at_ms == 0 || meta.is_live(self.clock.now_ms()) {
+            return Ok(None);
+        }
+        let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
+        Ok(Some(Stamp { seqno: found.seqno.max(state.flushed_seqno), keyspace }))
     }
 
     /// What a reader sees of a version now: nothing, if it is a tombstone or expired.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::block::Block;
 use super::reader::Table;
+use super::whole::WholeBlock;
 use crate::base::{Cursor, EntryMeta, Result, Seqno, Slice};
 
 /// A cursor over one table; see `base::Cursor` for the contract.
@@ -58,6 +59,23 @@ impl TableCursor {
         let block = self.enter(i)?;
         self.stand(block, i, 0);
         Ok(())
+    }
+
+    /// Whether the cursor stands on the first entry of a block.
+    #[inline]
+    pub(crate) fn at_block_start(&self) -> bool {
+        self.entry == 0 && self.block.is_some()
+    }
+
+    /// The block under the cursor.
+    pub(crate) fn whole_block(&self) -> Option<WholeBlock> {
+        let block = Arc::clone(self.block.as_ref()?);
+        Some(WholeBlock::new(Arc::clone(&self.table), self.block_index, block))
+    }
+
+    /// Moves to the first entry of the next block. The cursor must be valid.
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        self.stand_on_first_of(self.block_index + 1)
     }
 
     /// Stands on the last entry in front of block `i`.

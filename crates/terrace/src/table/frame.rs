@@ -67,6 +67,17 @@ pub(super) fn seal(out: &mut Vec<u8>, id: FileId, offset: u64, plain: &[u8], com
         out.extend_from_slice(plain);
     }
     out.push(kind as u8);
+    push_checksum(out, start, id, offset);
+}
+
+/// Appends a block that `read_stored` gave as the one at `offset` of file `id`.
+pub(super) fn reseal(out: &mut Vec<u8>, id: FileId, offset: u64, stored: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(stored);
+    push_checksum(out, start, id, offset);
+}
+
+fn push_checksum(out: &mut Vec<u8>, start: usize, id: FileId, offset: u64) {
     let sum = checksum::bound(id.0, offset, &out[start..]);
     out.extend_from_slice(&sum.to_le_bytes());
 }
@@ -114,6 +125,15 @@ pub(super) fn read(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> 
     open(path, id, handle.offset, stored)
 }
 
+/// Reads the block at `handle` as it is stored, verified, without its checksum: what `reseal` takes.
+pub(super) fn read_stored(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> Result<Vec<u8>> {
+    let mut stored = vec![0; handle.len as usize];
+    read_exact(file, path, &mut stored, handle.offset)?;
+    let checked_bytes = verify(path, id, handle.offset, &stored)?.len();
+    stored.truncate(checked_bytes);
+    Ok(stored)
+}
+
 /// Fills `buf`; a file that ends early is damaged, not unreadable.
 pub(super) fn read_exact(file: &dyn File, path: &Path, buf: &mut [u8], offset: u64) -> Result<()> {
     match file.read_exact_at(buf, offset) {
@@ -125,8 +145,8 @@ pub(super) fn read_exact(file: &dyn File, path: &Path, buf: &mut [u8], offset: u
     }
 }
 
-/// Checks a stored block and gives back its plain bytes.
-pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) -> Result<Vec<u8>> {
+/// Checks a stored block against its checksum; gives back what that covers.
+fn verify<'s>(path: &Path, id: FileId, offset: u64, stored: &'s [u8]) -> Result<&'s [u8]> {
     let corrupt = |detail: String| Err(Error::corruption(path, offset, detail));
     let Some((checked, sum)) = stored.split_last_chunk::<4>() else {
         return corrupt(format!("expected a block trailer, found {} bytes", stored.len()));
@@ -135,6 +155,13 @@ pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) ->
     if expected != found {
         return corrupt(format!("expected block checksum {expected:08x}, found {found:08x}"));
     }
+    Ok(checked)
+}
+
+/// Checks a stored block and gives back its plain bytes.
+pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) -> Result<Vec<u8>> {
+    let corrupt = |detail: String| Err(Error::corruption(path, offset, detail));
+    let checked = verify(path, id, offset, &stored)?;
     let Some((&kind, body)) = checked.split_last() else {
         return corrupt("expected a compression byte, found none".to_string());
     };

@@ -118,6 +118,11 @@ impl Loaded {
         Block::decode(plain).map_err(|detail| Error::corruption(&self.path, handle.offset, detail))
     }
 
+    /// Reads data block `i` as it is stored, verified; for `frame::reseal`.
+    pub(super) fn read_stored(&self, i: usize) -> Result<Vec<u8>> {
+        frame::read_stored(&*self.file, &self.path, self.id, self.index.handle(i))
+    }
+
     /// Reads data block `i` after a miss and offers it to the cache if `fill_cache`.
     #[cold]
     pub(super) fn fetch_block(&self, i: usize, fill_cache: bool) -> Result<Arc<Block>> {

@@ -29,6 +29,7 @@ mod slot;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod whole;
 mod writer;
 #[cfg(feature = "zstd")]
 mod zstandard;
@@ -43,6 +44,7 @@ pub(crate) use meta::TableMeta;
 pub(crate) use reader::{FilterStats, Lookup, Probe, Table, find_all};
 pub(crate) use salvage::Salvaged;
 pub(crate) use verify::Damage;
+pub(crate) use whole::WholeBlock;
 pub(crate) use writer::TableWriter;
 
 /// How the blocks of a table are stored.

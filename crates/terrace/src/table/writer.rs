@@ -11,10 +11,11 @@ use std::sync::Arc;
 use super::block::BlockBuilder;
 use super::filter::FilterBuilder;
 use super::footer::{FOOTER_BYTES, Footer};
-use super::frame::{Handle, seal};
+use super::frame::{Handle, reseal, seal};
 use super::index::{fence, push_fence};
 use super::meta::TableMeta;
 use super::properties::Properties;
+use super::whole::WholeBlock;
 use super::{Compression, TableOptions, table_path};
 use crate::base::error::IoContext;
 use crate::base::hash::filter_hash;
@@ -97,9 +98,49 @@ impl TableWriter {
         Ok(())
     }
 
+    /// Adds a whole block, whose keys come after all that was added, and closes the one under way. `fence` is at or
+    /// after its last key and before the next one to be added. The block's bytes stay as they are where it is
+    /// stored as this table's blocks are, else only their compression changes.
+    pub(crate) fn add_block(&mut self, whole: &WholeBlock, fence: &[u8]) -> Result<()> {
+        let block = &*whole.block;
+        let mut key = block.key(0);
+        let first = self.properties.meta.entries == 0;
+        assert!(first || self.last_key < key, "blocks come in order: {:?}", key.escape_ascii().to_string());
+        if !self.block.is_empty() {
+            self.close_block(Some(&key))?;
+        }
+        if first {
+            self.smallest.clone_from(&key);
+        }
+        match whole.stored_under(self.options.compression)? {
+            Some(stored) => {
+                let offset = self.offset();
+                reseal(&mut self.out, self.id, offset, &stored);
+            }
+            None => {
+                self.seal(block.plain(), self.options.compression);
+            }
+        }
+        for i in 0..block.entries() {
+            if i == 0 || !block.has_key_of_previous(i) {
+                block.rebuild_key(i, &mut key);
+                self.filter.add(filter_hash(&key));
+            }
+            self.properties.count(key.len(), block.seqno(i), block.meta(i), block.value(i).len());
+        }
+        self.last_key = key;
+        self.last_seqno = block.seqno(block.entries() - 1);
+        self.end_block(fence)
+    }
+
+    /// The length so far of the block under way; 0 when there is none.
+    pub(crate) fn open_block_bytes(&self) -> usize {
+        if self.block.is_empty() { 0 } else { self.block.estimate_bytes() }
+    }
+
     /// About how long the file would be if it were finished now.
     pub(crate) fn file_bytes(&self) -> u64 {
-        let pending = if self.block.is_empty() { 0 } else { self.block.estimate_bytes() as u64 };
+        let pending = self.open_block_bytes() as u64;
         let index = if self.index.is_empty() { 0 } else { self.index.estimate_bytes() as u64 };
         self.offset() + pending + index + self.filter.estimate_bytes() + FOOTER_BYTES as u64
     }
@@ -132,7 +173,12 @@ impl TableWriter {
         plain.clear();
         plain.shrink_to(WRITE_BYTES);
         self.plain = plain;
-        let fence = next.map_or(&self.last_key[..], |next| fence(&self.last_key, next));
+        let fence = next.map_or(&self.last_key[..], |next| fence(&self.last_key, next)).to_vec();
+        self.end_block(&fence)
+    }
+
+    /// Notes the data block that was just sealed.
+    fn end_block(&mut self, fence: &[u8]) -> Result<()> {
         push_fence(&mut self.index, fence, self.written_bytes + self.out.len() as u64);
         self.properties.data_blocks += 1;
         if self.out.len() >= WRITE_BYTES { self.write_out() } else { Ok(()) }
@@ -166,7 +212,9 @@ impl TableWriter {
     }
 
     fn write_tail(&mut self) -> Result<TableMeta> {
-        self.close_block(None)?;
+        if !self.block.is_empty() {
+            self.close_block(None)?;
+        }
         let mut plain = Vec::new();
         self.filter.finish(&mut plain);
         let filter = if plain.is_empty() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::levels::Version;
 use super::run::Run;
 use crate::base::{Cursor, EntryMeta, Result, Seqno, Slice};
-use crate::table::{Table, TableCursor};
+use crate::table::{Table, TableCursor, WholeBlock};
 
 /// A cursor over some neighbouring tables of a run, in both directions.
 pub(crate) struct RunCursor {
@@ -40,6 +40,24 @@ impl RunCursor {
             Some((_, cursor)) => cursor,
             None => panic!("a run cursor is read only while valid"),
         }
+    }
+
+    /// Whether the cursor stands on the first entry of a block.
+    #[inline]
+    pub(crate) fn at_block_start(&self) -> bool {
+        self.open.as_ref().is_some_and(|(_, cursor)| cursor.at_block_start())
+    }
+
+    /// The block under the cursor.
+    pub(crate) fn whole_block(&self) -> Option<WholeBlock> {
+        self.open.as_ref()?.1.whole_block()
+    }
+
+    /// Moves to the first entry of the next block. The cursor must be valid.
+    pub(crate) fn skip_block(&mut self) -> Result<()> {
+        let Some((_, cursor)) = &mut self.open else { return Ok(()) };
+        cursor.skip_block()?;
+        self.settle_forward()
     }
 
     /// If the open table has ended, goes on to the first entry of the next one.

@@ -57,8 +57,11 @@ pub(crate) const NO_MANDATORY_KEYS: Flags = 1 << 17;
 /// Works while a script is stuck, which here never is.
 pub(crate) const ALLOW_BUSY: Flags = 1 << 18;
 /// Is sent to replicas although it writes nothing; waits for `CLIENT UNPAUSE` like a write.
-#[allow(dead_code)]
 pub(crate) const MAY_REPLICATE: Flags = 1 << 19;
+
+/// Runs together with its neighbours of a pipeline in one transaction: it reads and writes by
+/// [`Context::transact`] only, and never takes long.
+pub(crate) const GROUPED: Flags = 1 << 20;
 
 /// The function that runs a command.
 pub(crate) type Handler = fn(&mut Context<'_>, Args<'_>) -> Handled;

@@ -62,7 +62,6 @@ impl Keys {
     }
 
     /// All arguments from one on, with an access of its own.
-    #[allow(dead_code)]
     pub(crate) const fn from(first: i64, access: Access) -> Self {
         Self { first, last: -1, step: 1, access }
     }

@@ -8,8 +8,9 @@ mod command;
 mod keys;
 
 use super::{
-    admin, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
-    hash_scan, hash_write, info, introspect, keys as generic, multi, scan, stats, string_read, string_write,
+    admin, backup, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
+    hash_scan, hash_write, info, introspect, keys as generic, multi, pubsub, scan, stats, string_read,
+    string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -17,9 +18,9 @@ use super::{
 pub(crate) use category::{CONNECTION, KEYSPACE, find as find_category, names as category_names};
 #[allow(unused_imports)]
 pub(crate) use command::{
-    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, Handler, LOADING, MAY_REPLICATE,
-    NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ, SKIP_MONITOR,
-    SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
+    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
+    MAY_REPLICATE, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ,
+    SKIP_MONITOR, SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
 };
 #[allow(unused_imports)]
 pub(crate) use keys::{
@@ -30,7 +31,7 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 20] = [
+const FAMILIES: [&[Command]; 22] = [
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
@@ -45,8 +46,10 @@ const FAMILIES: [&[Command]; 20] = [
     scan::COMMANDS,
     multi::COMMANDS,
     connection::COMMANDS,
+    pubsub::COMMANDS,
     client::COMMANDS,
     admin::COMMANDS,
+    backup::COMMANDS,
     configure::COMMANDS,
     info::COMMANDS,
     introspect::COMMANDS,

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::base::Error;
+use crate::base::{Cursor, Error};
 use crate::compaction::testing::{Row, VecCursor};
 use crate::compaction::visible;
 use crate::io::sim::SimFs;

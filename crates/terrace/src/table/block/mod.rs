@@ -246,6 +246,18 @@ impl Block {
         self.entries
     }
 
+    /// The block as it was laid out.
+    #[inline]
+    pub(super) fn plain(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Whether entry `i`, which is not the first, has the same key as the one before it.
+    #[inline]
+    pub(super) fn has_key_of_previous(&self, i: usize) -> bool {
+        self.head(i) == self.head(i - 1) && self.tail(i) == self.tail(i - 1)
+    }
+
     /// Memory held, for the budget.
     pub(super) fn memory_bytes(&self) -> u64 {
         (self.data.capacity() + size_of::<Self>() + 2 * size_of::<usize>()) as u64
