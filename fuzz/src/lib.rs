@@ -51,7 +51,7 @@ fn requests(bytes: &[u8], first: usize, limits: &Limits) -> (Vec<Vec<Vec<u8>>>, 
         match decoder.decode(&mut buffer, limits) {
             Err(_) => return (found, true),
             Ok(Some(len)) => {
-                found.push(decoder.args(&buffer).map(<[u8]>::to_vec).collect());
+                found.push(decoder.args(&buffer).iter().map(<[u8]>::to_vec).collect());
                 buffer.drain(..len);
             }
             Ok(None) => match rest.next() {
