@@ -26,18 +26,15 @@ const MIN_MEMORY_BYTES: u64 = 4 << 20;
 
 /// Reads a memory budget.
 pub(crate) fn parse_memory(text: &str) -> Result<u64, String> {
-    let size_bytes = parse_size(text)?;
+    check_memory(parse_size(text)?)
+}
+
+/// Refuses a memory budget that the engine would not take.
+pub(crate) fn check_memory(size_bytes: u64) -> Result<u64, String> {
     let enough = size_bytes >= MIN_MEMORY_BYTES;
     enough
         .then_some(size_bytes)
         .ok_or_else(|| format!("{} is too little; give it 4M or more", bytes(size_bytes)))
-}
-
-/// Reads a number of shards.
-pub(crate) fn parse_shards(text: &str) -> Result<usize, String> {
-    let shards: Option<usize> = text.parse().ok();
-    let shards = shards.filter(|n| n.is_power_of_two() && *n <= 256);
-    shards.ok_or_else(|| "it takes a power of two from 1 to 256".into())
 }
 
 /// Reads a duration: a number with `ms`, `s`, `m`, `h` or `d`; seconds without a unit.
@@ -139,10 +136,6 @@ mod tests {
     fn what_the_engine_would_refuse_is_refused_with_the_flag_in_hand() {
         assert_eq!(parse_memory("4M"), Ok(4 << 20));
         assert!(parse_memory("1").unwrap_err().contains("1 B is too little"));
-        assert_eq!((parse_shards("1"), parse_shards("256")), (Ok(1), Ok(256)));
-        for wrong in ["0", "3", "512", "-1", "x"] {
-            assert!(parse_shards(wrong).is_err(), "{wrong}");
-        }
     }
 
     #[test]

@@ -1,11 +1,17 @@
-//! `ServerConfig`: what is fixed when a server starts. What clients may change later is in `settings`.
+//! `ServerConfig`: what a server starts with. What clients may change later is in `settings`.
+//!
+//! The fields are what programs set that embed a server; `configured` fills them from parameters by name.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use terrace::{Clock, Db, Durability, Env};
 use terrace_resp::Limits;
+
+use crate::parameters::Configuration;
+use crate::settings::LogLevelHook;
 
 /// Default of [`ServerConfig::port`].
 pub(crate) const DEFAULT_PORT: u16 = 6379;
@@ -18,7 +24,7 @@ pub(crate) const DEFAULT_OUTPUT_SOFT_BYTES: usize = 1 << 20;
 /// Default of [`ServerConfig::output_hard_bytes`]: 1 GiB.
 pub(crate) const DEFAULT_OUTPUT_HARD_BYTES: usize = 1 << 30;
 /// Default of [`ServerConfig::shutdown_grace`].
-pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 /// How a server runs.
 #[derive(Clone)]
@@ -30,9 +36,17 @@ pub struct ServerConfig {
     pub bind: IpAddr,
     /// The port; default 6379. With 0 the system picks one: see [`crate::Server::local_addr`].
     pub port: u16,
-    /// What an acknowledged write survives. [`Durability::Sync`] holds replies back until the log is synced;
-    /// every other level is the business of the store's own options. Default [`Durability::Process`].
+    /// A Unix socket to listen on as well; default none. A socket left there by an earlier run is replaced.
+    pub unix_socket: Option<PathBuf>,
+    /// The permissions of the Unix socket; default 0, which leaves them to the umask.
+    pub unix_socket_mode: u32,
+    /// What an acknowledged write survives, unless its connection asks for more. [`Durability::Sync`] holds replies
+    /// back until the log is synced, so the store itself is opened with less; every other level must be the
+    /// store's own. Default [`Durability::Process`].
     pub durability: Durability,
+    /// The memory budget that the store was opened with, for `INFO` and `CONFIG GET maxmemory`; default 0, which
+    /// means unknown.
+    pub memory_bytes: u64,
     /// The password that clients must give; default none.
     pub requirepass: Option<String>,
     /// Connections served at once; default 10,000. Further ones are answered with an error and closed.
@@ -50,10 +64,14 @@ pub struct ServerConfig {
     /// Bytes of replies waiting for a client at which it is disconnected; default 1 GiB. One reply may be
     /// larger than the soft limit, so this one bounds memory.
     pub output_hard_bytes: usize,
-    /// How long a shutdown waits for clients to take their replies; default 5 s.
+    /// How long a shutdown waits for clients to take their replies; default 10 s.
     pub shutdown_grace: Duration,
     /// Time; default the system's.
     pub clock: Arc<dyn Clock>,
+    /// All parameters by name. The fields above win over those that mean the same.
+    pub configuration: Configuration,
+    /// Called when `CONFIG SET loglevel` changes what is to be logged; default nothing.
+    pub on_log_level: Option<LogLevelHook>,
 }
 
 impl ServerConfig {
@@ -63,7 +81,10 @@ impl ServerConfig {
             db,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: DEFAULT_PORT,
+            unix_socket: None,
+            unix_socket_mode: 0,
             durability: Durability::Process,
+            memory_bytes: 0,
             requirepass: None,
             max_clients: DEFAULT_MAX_CLIENTS,
             threads: 0,
@@ -74,6 +95,37 @@ impl ServerConfig {
             output_hard_bytes: DEFAULT_OUTPUT_HARD_BYTES,
             shutdown_grace: DEFAULT_SHUTDOWN_GRACE,
             clock: Env::default().clock,
+            configuration: Configuration::default(),
+            on_log_level: None,
+        }
+    }
+
+    /// What `configuration` says, in front of `db`, which was opened with the durability of the configuration (or
+    /// with [`Durability::Process`] for [`Durability::Sync`]).
+    pub fn configured(db: Db, configuration: Configuration) -> Self {
+        let text = |name: &str| Some(configuration.get(name).to_string()).filter(|text| !text.is_empty());
+        let number = |name: &str| configuration.number(name);
+        let size = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
+        Self {
+            bind: configuration.get("bind").parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: number("port") as u16,
+            unix_socket: text("unixsocket").map(PathBuf::from),
+            unix_socket_mode: u32::from_str_radix(configuration.get("unixsocketperm"), 8).unwrap_or(0),
+            durability: match configuration.get("durability") {
+                "memory" => Durability::Memory,
+                "process" => Durability::Process,
+                "interval" => Durability::Interval(Duration::from_millis(number("interval-ms"))),
+                _ => Durability::Sync,
+            },
+            requirepass: text("requirepass"),
+            max_clients: size("maxclients"),
+            threads: size("threads"),
+            idle_timeout: Duration::from_secs(number("timeout")),
+            limits: Limits { bulk_bytes: size("proto-max-bulk-len"), ..Limits::DEFAULT },
+            query_buffer_bytes: size("client-query-buffer-limit"),
+            shutdown_grace: Duration::from_secs(number("shutdown-timeout")),
+            configuration,
+            ..Self::new(db)
         }
     }
 }

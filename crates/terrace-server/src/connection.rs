@@ -3,20 +3,20 @@
 //! A connection that is idle holds no buffers: requests are decoded in the loop's own buffer as long as they
 //! arrive whole, and output buffers go back to the loop when they are empty.
 
-use mio::net::TcpStream;
 use terrace_resp::Decoder;
 
 use crate::output::Output;
 use crate::queue::Queued;
 use crate::session::Session;
 use crate::shared::Shared;
+use crate::stream::Stream;
 
 /// A connection.
 #[allow(clippy::struct_excessive_bools)] // Independent facts, not the states of one thing.
 #[derive(Debug)]
 pub(crate) struct Connection {
     /// The socket.
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// What its client has said about itself.
     pub(crate) session: Session,
     /// The request being decoded.
@@ -31,8 +31,12 @@ pub(crate) struct Connection {
     pub(crate) read_closed: bool,
     /// `input` may hold whole requests, left when their turn ended.
     pub(crate) backlog: bool,
-    /// A command of this connection runs on a thread of its own.
+    /// A command of this connection runs on a thread of its own, or waits.
     pub(crate) waiting: bool,
+    /// The number of the wait that it is in; 0 if none.
+    pub(crate) wait: u64,
+    /// The reply at the end of that wait, when it is known already.
+    pub(crate) delayed: Vec<u8>,
     /// A request that waits for the end of a pause.
     pub(crate) postponed: Option<Queued>,
     /// Since when it has had more messages waiting than a subscriber may for long.
@@ -49,7 +53,7 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// A new connection.
-    pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
+    pub(crate) fn new(stream: Stream, session: Session) -> Self {
         Self {
             stream,
             session,
@@ -60,6 +64,8 @@ impl Connection {
             read_closed: false,
             backlog: false,
             waiting: false,
+            wait: 0,
+            delayed: Vec::new(),
             postponed: None,
             slow_since_ms: None,
             closing: false,

@@ -34,6 +34,12 @@ pub(crate) struct Context<'a> {
     pub(crate) metrics: &'a LoopMetrics,
     /// The time of this wake-up.
     pub(crate) now_ms: u64,
+    /// When the command began, by the monotonic clock; moves on to its end.
+    pub(crate) started_ns: u64,
+    /// Whether commands are neither counted nor shown: `EXEC` runs them again.
+    pub(crate) quiet: bool,
+    /// Whether errors are not counted either.
+    pub(crate) mutes_errors: bool,
     /// The transaction between `MULTI` and `EXEC` that this command is part of.
     pub(crate) many: Option<Transaction<'a>>,
 }
@@ -196,7 +202,7 @@ impl Context<'_> {
         self.settle();
         let outcome = transaction::run(self.shared, self.session.info.id, body)?;
         if let Some(seqno) = outcome.seqno {
-            self.group.committed(seqno);
+            self.group.committed(self.session.slot, seqno);
         }
         self.metrics.conflicts.add(outcome.conflicts);
         self.shared.release(outcome.effects);

@@ -47,7 +47,11 @@ pub(crate) struct Group {
     promises: Vec<Promise>,
     broken: Vec<Broken>,
     epoch: u64,
+    /// The slots of the connections that have written in this turn.
+    writers: Vec<usize>,
     last_seqno: u64,
+    /// The newest write of any turn.
+    newest_seqno: u64,
 }
 
 impl Group {
@@ -60,7 +64,9 @@ impl Group {
             promises: Vec::new(),
             broken: Vec::new(),
             epoch: 1,
+            writers: Vec::new(),
             last_seqno: 0,
+            newest_seqno: 0,
         }
     }
 
@@ -98,6 +104,7 @@ impl Group {
         if self.batch.is_none() {
             return;
         }
+        self.wrote(slot);
         self.promises.extend(position.map(|position| Promise { slot, position }));
         let full = |batch: &Batch| batch.len() >= MAX_WRITES || batch.bytes() >= MAX_BYTES;
         if self.batch.as_ref().is_some_and(full) {
@@ -114,7 +121,7 @@ impl Group {
         match batch.commit() {
             Ok(seqno) => {
                 self.promises.clear();
-                self.committed(seqno);
+                self.reached(seqno);
                 self.shared.release(effects);
             }
             Err(error) => {
@@ -125,9 +132,34 @@ impl Group {
         }
     }
 
-    /// Notes a commit made outside the group.
-    pub(crate) fn committed(&mut self, seqno: u64) {
+    /// Notes a commit that the connection in `slot` made outside the group.
+    pub(crate) fn committed(&mut self, slot: usize, seqno: u64) {
+        self.wrote(slot);
+        self.reached(seqno);
+    }
+
+    fn wrote(&mut self, slot: usize) {
+        if self.writers.last() != Some(&slot) {
+            self.writers.push(slot);
+        }
+    }
+
+    fn reached(&mut self, seqno: u64) {
         self.last_seqno = self.last_seqno.max(seqno);
+        self.newest_seqno = self.newest_seqno.max(seqno);
+    }
+
+    /// The newest write of this loop so far, of whatever connection; 0 if there was none.
+    pub(crate) fn newest_seqno(&self) -> u64 {
+        self.newest_seqno
+    }
+
+    /// The connections that have written since the last call, by slot.
+    pub(crate) fn take_writers(&mut self) -> Vec<usize> {
+        let mut writers = std::mem::take(&mut self.writers);
+        writers.sort_unstable();
+        writers.dedup();
+        writers
     }
 
     /// The newest write since the last call; 0 if there was none.

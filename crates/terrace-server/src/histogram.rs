@@ -93,6 +93,11 @@ impl Merged {
         0
     }
 
+    /// How many values are at most `bound`, to the precision of the buckets.
+    pub(crate) fn at_most(&self, bound: u64) -> u64 {
+        self.counts.iter().take(bucket_of(bound) + 1).sum()
+    }
+
     /// How many values there are.
     pub(crate) fn total(&self) -> u64 {
         self.total

@@ -37,6 +37,7 @@ mod context;
 mod cursor;
 mod databases;
 mod decimal;
+mod durability;
 mod effects;
 mod event_loop;
 mod expiry;
@@ -48,17 +49,23 @@ mod held;
 mod histogram;
 mod metrics;
 mod notify;
+mod observe;
 mod output;
+mod overseer;
+mod parameters;
 mod pause;
+mod penalty;
 mod pending;
 mod pubsub;
 mod queue;
 mod registry;
+mod saves;
 mod schedule;
 mod server;
 mod session;
 mod settings;
 mod shared;
+mod stream;
 mod sweep;
 mod system;
 mod tracking;
@@ -66,7 +73,11 @@ mod transaction;
 
 pub use admin::AdminServer;
 pub use config::ServerConfig;
+pub use parameters::{
+    Change, ConfigError, Configuration, Kind, Parameter, Section, all as parameters, reference,
+};
 pub use server::{Server, ShutdownHandle};
+pub use settings::LogLevelHook;
 pub use terrace_resp::Limits;
 
 /// The library example of the README, so that it keeps compiling. It stands here because this crate, unlike the

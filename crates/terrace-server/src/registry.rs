@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -33,6 +32,7 @@ pub(crate) struct Shown<'a> {
     /// `CLIENT NO-EVICT ON`.
     pub(crate) no_evict: bool,
 }
+use crate::stream::Address;
 
 /// Texts that a client gives itself.
 #[derive(Clone, Debug, Default)]
@@ -48,9 +48,9 @@ pub(crate) struct ClientInfo {
     /// Its number, never used again.
     pub(crate) id: u64,
     /// Its address.
-    pub(crate) peer: SocketAddr,
+    pub(crate) peer: Address,
     /// The address it connected to.
-    pub(crate) local: SocketAddr,
+    pub(crate) local: Address,
     /// The loop that serves it.
     pub(crate) loop_index: usize,
     /// Its slot there.
@@ -84,7 +84,7 @@ pub(crate) struct ClientInfo {
 
 impl ClientInfo {
     /// A client that has just connected.
-    pub(crate) fn new(place: Place, peer: SocketAddr, local: SocketAddr, now_ms: u64) -> Self {
+    pub(crate) fn new(place: Place, peer: Address, local: Address, now_ms: u64) -> Self {
         Self {
             id: place.client,
             peer,
@@ -125,6 +125,11 @@ impl ClientInfo {
     /// Sets the version of its library.
     pub(crate) fn set_lib_version(&self, version: &str) {
         self.names.lock().lib_version = version.into();
+    }
+
+    /// Bytes of requests and replies waiting.
+    pub(crate) fn buffered_bytes(&self) -> usize {
+        self.input_bytes.load(Ordering::Relaxed) + self.output_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether it is a subscriber.

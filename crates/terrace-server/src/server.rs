@@ -1,7 +1,9 @@
 //! `Server`: binding, running, stopping.
 
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use mio::net::TcpListener;
@@ -10,6 +12,7 @@ use mio::{Poll, Waker};
 use crate::ServerConfig;
 use crate::event_loop::{EventLoop, WAKER};
 use crate::shared::{LoopHandle, Shared};
+use crate::stream::Listener;
 use crate::sweep::Sweep;
 
 /// The most event loops.
@@ -45,9 +48,12 @@ impl Server {
     pub fn bind(config: ServerConfig) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.threads == 0 { cores } else { config.threads };
-        let mut listener = Some(TcpListener::bind(SocketAddr::new(config.bind, config.port))?);
-        let local_addr =
-            listener.as_ref().map_or(Err(io::ErrorKind::NotConnected.into()), TcpListener::local_addr)?;
+        let tcp = TcpListener::bind(SocketAddr::new(config.bind, config.port))?;
+        let local_addr = tcp.local_addr()?;
+        let mut listeners = vec![Listener::Tcp(tcp)];
+        if let Some(path) = &config.unix_socket {
+            listeners.push(Listener::bind_unix(path, config.unix_socket_mode)?);
+        }
         let mut polls = Vec::new();
         let mut handles = Vec::new();
         for _ in 0..count.clamp(1, MAX_THREADS) {
@@ -56,7 +62,9 @@ impl Server {
             polls.push(poll);
         }
         let shared = Arc::new(Shared::new(config, local_addr, handles));
-        let new_loop = |(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, listener.take());
+        shared.settings_changed();
+        let new_loop =
+            |(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, mem::take(&mut listeners));
         let loops = polls.into_iter().enumerate().map(new_loop).collect::<io::Result<Vec<_>>>()?;
         Ok(Self { shared, loops })
     }
@@ -64,6 +72,11 @@ impl Server {
     /// Where it listens; tells the port that the system picked for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local_addr
+    }
+
+    /// The Unix socket that it listens on, if any.
+    pub fn unix_socket(&self) -> Option<&Path> {
+        self.shared.config.unix_socket.as_deref()
     }
 
     /// A handle that stops it.
@@ -99,8 +112,13 @@ impl Server {
         threads.push(std::thread::Builder::new().name("terrace-expire".into()).spawn(expirer)?);
         let sweep = Sweep::new(Arc::clone(&self.shared));
         let sweep = std::thread::Builder::new().name("terrace-sweep".into()).spawn(move || sweep.run())?;
+        let watching = Arc::clone(&self.shared);
+        let watch = std::thread::Builder::new().name("terrace-overseer".into());
+        let watch = watch.spawn(move || watching.overseer.run(&watching))?;
         let mut ended = first.map_or(Ok(()), EventLoop::run);
         self.shared.stop();
+        self.shared.overseer.stop();
+        ended = ended.and(watch.join().map_err(|_| io::Error::other("the overseer panicked")));
         for thread in threads {
             let other = thread.join().unwrap_or_else(|_| Err(io::Error::other("an event loop panicked")));
             ended = ended.and(other);
@@ -108,6 +126,11 @@ impl Server {
         sweep.thread().unpark();
         if sweep.join().is_err() {
             ended = ended.and(Err(io::Error::other("the sweep of hashes panicked")));
+        }
+        if let Some(path) = &self.shared.config.unix_socket
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::debug!(%error, path = %path.display(), "cannot remove the Unix socket");
         }
         match self.shared.config.db.sync() {
             // Its owner has closed the store, which writes out everything there is.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use terrace_resp::Protocol;
 
+use crate::durability::Level;
 use crate::pubsub::{Place, Subscriptions};
 use crate::queue::{Queue, Watches};
 use crate::registry::{ClientInfo, Shown};
@@ -34,8 +35,12 @@ pub(crate) struct Session {
     pub(crate) db: u8,
     /// The protocol version of its replies.
     pub(crate) protocol: Protocol,
+    /// Milliseconds to wait with the reply of the command that runs, because its password was wrong.
+    pub(crate) penalty_ms: u64,
     /// Whether it has given the password.
     pub(crate) authenticated: bool,
+    /// What its writes are to survive, if it has asked for more than the default.
+    pub(crate) durability: Option<Level>,
     /// The write group that holds its newest plain write; see `group`.
     pub(crate) group_epoch: u64,
     /// The requests since `MULTI`.
@@ -62,7 +67,9 @@ impl Session {
             slot,
             db: 0,
             protocol: Protocol::Resp2,
+            penalty_ms: 0,
             authenticated: false,
+            durability: None,
             group_epoch: 0,
             queue: None,
             watches: Watches::default(),
@@ -132,6 +139,7 @@ impl Session {
         self.db = 0;
         self.protocol = Protocol::Resp2;
         self.authenticated = false;
+        self.durability = None;
         self.queue = None;
         self.watches.clear();
         self.info.set_name("");

@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use mio::Waker;
-use mio::net::TcpStream;
 use parking_lot::Mutex;
-use terrace::Durability;
 
 use crate::ServerConfig;
+use crate::commands::Ran;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
+use crate::durability::Level;
 use crate::effects::Watch;
 use crate::metrics::LoopMetrics;
+use crate::observe::Observation;
+use crate::overseer::Overseer;
 use crate::pause::Pause;
+use crate::penalty::Penalties;
 use crate::pubsub::{Hub, Push};
 use crate::registry::Registry;
+use crate::saves::Saves;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
+use crate::stream::{Address, Stream};
 use crate::tracking::Tracker;
 
 /// Commands running on threads of their own at once.
@@ -31,9 +36,18 @@ pub(crate) const MAX_QUEUED_BYTES: usize = 256 << 20;
 /// A letter to a loop.
 pub(crate) enum Message {
     /// A connection to serve, already counted by the registry.
-    Connection(TcpStream, SocketAddr),
+    Connection(Stream, Address),
     /// The writes up to a barrier survive a power loss, or never will.
     Durable(u64, terrace::Result<()>),
+    /// What a connection waited for is durable, or never will be.
+    Synced {
+        /// The slot of its connection.
+        slot: usize,
+        /// The number of the wait.
+        wait: u64,
+        /// Whether it is.
+        answer: terrace::Result<()>,
+    },
     /// A long command has its reply.
     JobDone {
         /// The slot of its connection.
@@ -42,6 +56,19 @@ pub(crate) enum Message {
         client: u64,
         /// The encoded reply.
         reply: Vec<u8>,
+        /// What has run.
+        ran: Ran,
+        /// Its arguments, as the slow log keeps them.
+        args: Vec<Vec<u8>>,
+    },
+    /// A command to show to a client that watches.
+    Show {
+        /// The slot of its connection.
+        slot: usize,
+        /// The client, in case the slot has another one by now.
+        client: u64,
+        /// What is shown.
+        line: Arc<[u8]>,
     },
     /// Disconnect a client.
     Kill(u64),
@@ -144,6 +171,14 @@ pub(crate) struct Shared {
     pub(crate) clients: Registry,
     /// The loops.
     pub(crate) loops: Vec<Arc<LoopHandle>>,
+    /// What is noted of commands that run.
+    pub(crate) observation: Observation,
+    /// Who gave wrong passwords lately.
+    pub(crate) penalties: Penalties,
+    /// How saving goes.
+    pub(crate) saves: Saves,
+    /// Looks at the whole once a second.
+    pub(crate) overseer: Overseer,
     /// Who listens to what.
     pub(crate) hub: Hub,
     /// Who caches what.
@@ -170,8 +205,7 @@ impl Shared {
     /// The shared state of a server about to start.
     pub(crate) fn new(config: ServerConfig, local_addr: SocketAddr, loops: Vec<Arc<LoopHandle>>) -> Self {
         let started_at_ms = config.clock.now_ms();
-        let settings =
-            Settings::new(config.requirepass.as_deref(), config.max_clients, config.idle_timeout.as_secs());
+        let settings = Settings::new(&config, local_addr.port());
         let random = terrace::Env::default().rng;
         let run_id = format!(
             "{:016x}{:016x}{:08x}",
@@ -185,6 +219,10 @@ impl Shared {
             settings,
             clients: Registry::default(),
             loops,
+            observation: Observation::default(),
+            penalties: Penalties::default(),
+            saves: Saves::default(),
+            overseer: Overseer::default(),
             hub: Hub::default(),
             tracker: Tracker::default(),
             watch: Watch::default(),
@@ -205,9 +243,21 @@ impl Shared {
         self.config.clock.now_ms()
     }
 
-    /// Whether replies wait for a sync of the log.
-    pub(crate) fn holds_replies(&self) -> bool {
-        self.config.durability == Durability::Sync
+    /// What the store does for every write.
+    pub(crate) fn store_level(&self) -> Level {
+        Level::of(self.config.durability)
+    }
+
+    /// Whether neighbours may be run together: nobody wants to see each of them.
+    pub(crate) fn groups(&self) -> bool {
+        !self.observation.monitors.any() && !(0..1000).contains(&self.settings.slow_us())
+    }
+
+    /// Tells those who have copies of settings that these have changed.
+    pub(crate) fn settings_changed(&self) {
+        self.watch.set_classes(self.settings.notify_classes());
+        let keys = usize::try_from(self.settings.configuration().number("tracking-table-max-keys"));
+        self.tracker.set_max_keys(self, keys.unwrap_or(usize::MAX));
     }
 
     /// Begins the shutdown.

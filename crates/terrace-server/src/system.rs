@@ -15,6 +15,12 @@ pub(crate) fn total_memory_bytes() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
+/// The name and release of the system; empty if unknown.
+pub(crate) fn kernel() -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap_or_default();
+    format!("{} {}", read("ostype").trim(), read("osrelease").trim())
+}
+
 /// Seconds of processor time used so far: in the system and in the program; zero if unknown.
 pub(crate) fn cpu_seconds() -> (f64, f64) {
     let Ok(text) = std::fs::read_to_string("/proc/self/stat") else { return (0.0, 0.0) };

@@ -5,6 +5,7 @@
 
 mod options;
 pub(crate) mod outage;
+mod range_delete;
 mod reads;
 mod store_wide;
 
@@ -200,7 +201,8 @@ impl Workload {
     fn one(&mut self) -> Step {
         match self.choice() {
             0..=299 => self.put(),
-            300..=379 => self.delete(),
+            300..=359 => self.delete(),
+            360..=379 => self.delete_range(),
             380..=459 => self.batch(),
             460..=599 => self.get(),
             600..=639 => self.multi_get(),
@@ -303,7 +305,9 @@ impl Workload {
         for _ in 0..=self.rng.below(30) {
             let (name, keyspace) = self.keyspace();
             let key = self.key();
-            if self.rng.chance(25) {
+            if self.rng.chance(3) {
+                self.delete_range_in_batch(&mut batch, &mut after);
+            } else if self.rng.chance(25) {
                 batch.delete_in(&keyspace, &key);
                 after.set(&name, &key, None);
             } else {
@@ -384,7 +388,11 @@ impl Workload {
         let (entry, stamp) = keyspace.read(&read).map_err(show)?;
         check("read", &entry.map(|e| to_cell(&e)), &self.model.get(&name, &read, self.now_ms).cloned())?;
         let disturbed = self.rng.chance(40);
-        if disturbed {
+        if disturbed && self.rng.chance(20) {
+            self.model.set(&name, &read, None);
+            keyspace.delete_range(&read[..]..=&read[..]).map_err(show)?;
+            self.wrote();
+        } else if disturbed {
             let cell = Cell { value: b"disturbed".to_vec(), tag: 0, expires_at_ms: 0 };
             self.model.set(&name, &read, Some(cell));
             keyspace.put(&read, "disturbed").map_err(show)?;

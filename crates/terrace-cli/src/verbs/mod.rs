@@ -11,6 +11,7 @@ mod flush;
 mod get;
 mod import;
 mod inspect;
+mod ping;
 mod put;
 mod repair;
 mod scan;
@@ -28,6 +29,8 @@ use crate::exit::Code;
 pub(crate) enum Verb {
     /// Run a server that speaks the Redis protocol.
     Serve(serve::Serve),
+    /// Ask whether a server is there.
+    Ping(ping::Ping),
     /// Print the value of a key.
     Get(get::Get),
     /// Set a key to a value.
@@ -69,6 +72,7 @@ impl Verb {
     pub(crate) fn run(self) -> Result<Code> {
         match self {
             Self::Serve(verb) => verb.run(),
+            Self::Ping(verb) => verb.run(),
             Self::Get(verb) => verb.run(),
             Self::Put(verb) => verb.run(),
             Self::Del(verb) => verb.run(),

@@ -4,65 +4,145 @@
 //! let clients take their replies, sync, close. A second signal ends the process at once, which costs nothing
 //! that the durability level promised.
 
-use std::io::{self, IsTerminal as _, Write as _};
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+mod flags;
+mod log;
+mod systemd;
+
+use std::io::{self, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use clap::ValueEnum as _;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
-use terrace::{Durability, Options};
-use terrace_server::{AdminServer, Server, ServerConfig};
+use terrace::{Db, Durability, Options};
+use terrace_server::{AdminServer, Configuration, Server, ServerConfig};
 
 use crate::exit::{self, Code, Failure};
 use crate::{memory, units};
 
 /// Flags of `serve`.
 #[derive(clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Serve {
-    /// The directory of the store, created when missing.
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    dir: PathBuf,
-    /// The address to listen on; there is no encryption, so think before it is not this machine.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
-    bind: IpAddr,
-    /// The port; 0 picks a free one and prints it.
-    #[arg(long, value_name = "N", default_value_t = 6379)]
-    port: u16,
-    /// What an acknowledged write survives.
-    #[arg(long, value_enum, default_value_t = DurabilityLevel::Interval)]
-    durability: DurabilityLevel,
-    /// The period of --durability interval: what a power loss may cost.
-    #[arg(long, value_name = "MS", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=3_600_000))]
-    interval_ms: u64,
-    /// Shards of the memtable: a power of two from 1 to 256.
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = units::parse_shards)]
-    shards: usize,
-    /// Memory for memtables, cache and background work, such as 2G; by default a quarter of what this process
-    /// may use.
-    #[arg(long, value_name = "SIZE", value_parser = units::parse_memory)]
-    memory: Option<u64>,
-    /// The password that clients must give.
-    #[arg(long, value_name = "PASSWORD", env = "TERRACE_REQUIREPASS", hide_env_values = true)]
-    requirepass: Option<String>,
-    /// Event loops; 0 means one per core.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    threads: usize,
-    /// A port for probes and metrics over HTTP (/livez, /readyz, /metrics, and a page at /); 0 picks a free one
-    /// and prints it. Without this flag there is none.
-    #[arg(long, value_name = "N")]
-    admin_port: Option<u16>,
-    /// The address of --admin-port, which knows no password.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1")]
-    admin_bind: IpAddr,
-    /// The form of the log on standard error.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+    /// A configuration file in TOML: the names of the flags below and those of Redis, without dashes in front.
+    #[arg(long, value_name = "FILE", env = "TERRACE_CONFIG")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    flags: flags::Flags,
+}
+
+const AFTER_HELP: &str = "\
+A flag wins over the environment (TERRACE_PORT for --port, and so on), and that over the file.
+CONFIG GET '*' shows what a running server uses; docs/server.md describes every parameter.";
+
+impl Serve {
+    pub(crate) fn run(self) -> Result<Code> {
+        let configuration = Configuration::load(self.config.as_deref(), std::env::vars(), self.flags.given)
+            .map_err(|error| Failure::error(Code::Usage, error.to_string()))?;
+        let memory_bytes = budget(&configuration)?;
+        let levels = log::start(&configuration)?;
+        let config = |db: Db| {
+            let mut config = ServerConfig::configured(db, configuration.clone());
+            config.memory_bytes = memory_bytes;
+            config.on_log_level = Some(levels);
+            config
+        };
+        let durability = durability(&configuration);
+        say(&format!("Terrace {}", env!("CARGO_PKG_VERSION")));
+        say(&format!("Directory: {}", configuration.get("dir")));
+        say(&format!("Durability: {}", in_words(durability)));
+        say(&format!("Memory budget: {}", units::bytes(memory_bytes)));
+
+        let admin = start_admin(&configuration)?;
+        let db = open(&configuration, memory_bytes, durability, admin.as_ref())?;
+        let (bind, port) = address(&configuration, "bind", "port");
+        let server =
+            Server::bind(config(db.clone())).map_err(|error| cannot_listen(bind, port, "port", &error))?;
+        if let Some(admin) = &admin {
+            admin.attach(&server);
+        }
+        let stop = server.shutdown_handle();
+        let signals = StopSignals::listen(move || {
+            systemd::notify("STOPPING=1");
+            stop.shutdown();
+        })?;
+        if let Some(path) = server.unix_socket() {
+            say(&format!("Listening on {}", path.display()));
+        }
+        say(&format!("Ready on {}", server.local_addr()));
+        systemd::notify("READY=1");
+        let served =
+            server.run().map_err(|error| Failure::error(Code::Server, format!("the server failed: {error}")));
+        signals.forget();
+
+        tracing::info!("stopping: syncing and closing the store");
+        db.sync()?;
+        db.close()?;
+        served?;
+        say("Stopped; everything is on disk");
+        Ok(Code::Done)
+    }
+}
+
+/// The memory budget in bytes.
+fn budget(configuration: &Configuration) -> Result<u64> {
+    match configuration.number("maxmemory") {
+        0 => Ok(memory::default_budget()),
+        bytes => units::check_memory(bytes)
+            .map_err(|reason| Failure::error(Code::Usage, format!("maxmemory: {reason}"))),
+    }
+}
+
+/// An address and a port of the configuration.
+fn address(configuration: &Configuration, bind: &str, port: &str) -> (IpAddr, u16) {
+    let bind = configuration.get(bind).parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    (bind, configuration.number(port) as u16)
+}
+
+/// Opens the admin port, if one is wanted: before the store, so that probes hear how far that is.
+fn start_admin(configuration: &Configuration) -> Result<Option<AdminServer>> {
+    if configuration.get("admin-port").is_empty() {
+        return Ok(None);
+    }
+    let (bind, port) = address(configuration, "admin-bind", "admin-port");
+    let admin = AdminServer::bind(SocketAddr::new(bind, port))
+        .map_err(|error| cannot_listen(bind, port, "admin-port", &error))?;
+    say(&format!("Admin on http://{}/", admin.local_addr()));
+    Ok(Some(admin))
+}
+
+/// Opens the store.
+fn open(
+    configuration: &Configuration,
+    memory_bytes: u64,
+    durability: Durability,
+    admin: Option<&AdminServer>,
+) -> Result<Db> {
+    let started = Instant::now();
+    let observe = admin.map(AdminServer::recovery_observer);
+    let tell = move |done: terrace::RecoveryProgress| {
+        tracing::info!(writes = done.entries, bytes = done.bytes, "recovering the log");
+        if let Some(observe) = &observe {
+            observe(done);
+        }
+    };
+    let shards = configuration.number("shards") as usize;
+    let options = Options::new().shards(shards).memory_budget(memory_bytes).on_recovery(tell);
+    let dir = Path::new(configuration.get("dir"));
+    let db = options.durability(of_engine(durability)).open(dir).map_err(exit::explain_open)?;
+    tracing::info!(
+        seconds = started.elapsed().as_secs_f64(),
+        durability = in_words(durability),
+        "store opened"
+    );
+    Ok(db)
 }
 
 /// What an acknowledged write survives.
@@ -90,83 +170,10 @@ impl DurabilityLevel {
     }
 }
 
-/// The form of the log.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
-enum LogFormat {
-    /// Lines for a reader.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-impl Serve {
-    pub(crate) fn run(self) -> Result<Code> {
-        self.start_log();
-        let durability = self.durability.with_interval_ms(self.interval_ms);
-        let memory_bytes = self.memory.unwrap_or_else(memory::default_budget);
-        say(&format!("Terrace {}", env!("CARGO_PKG_VERSION")));
-        say(&format!("Directory: {}", self.dir.display()));
-        say(&format!("Durability: {}", in_words(durability)));
-        say(&format!("Memory budget: {}", units::bytes(memory_bytes)));
-
-        let admin = self.start_admin()?;
-        let started = Instant::now();
-        let observe = admin.as_ref().map(AdminServer::recovery_observer);
-        let tell = move |done: terrace::RecoveryProgress| {
-            tracing::info!(writes = done.entries, bytes = done.bytes, "recovering the log");
-            if let Some(observe) = &observe {
-                observe(done);
-            }
-        };
-        let options = Options::new().shards(self.shards).memory_budget(memory_bytes).on_recovery(tell);
-        let db = options.durability(of_engine(durability)).open(&self.dir).map_err(exit::explain_open)?;
-        tracing::info!(seconds = started.elapsed().as_secs_f64(), "store opened");
-
-        let mut config = ServerConfig::new(db.clone());
-        config.bind = self.bind;
-        config.port = self.port;
-        config.durability = durability;
-        config.requirepass.clone_from(&self.requirepass);
-        config.threads = self.threads;
-        let failed = |what| move |e| Failure::error(Code::Server, format!("{what}: {e}"));
-        let server = Server::bind(config).map_err(|e| cannot_listen(self.bind, self.port, "port", &e))?;
-        if !self.bind.is_loopback() && self.requirepass.is_none() {
-            tracing::warn!("anyone who reaches {} can read and write: no --requirepass is set", self.bind);
-        }
-        let stop = server.shutdown_handle();
-        let signals = StopSignals::listen(move || stop.shutdown())?;
-        if let Some(admin) = &admin {
-            admin.attach(&server);
-        }
-        say(&format!("Ready on {}", server.local_addr()));
-        let served = server.run().map_err(failed("the server failed"));
-        signals.forget();
-
-        tracing::info!("stopping: syncing and closing the store");
-        db.sync()?;
-        db.close()?;
-        served?;
-        say("Stopped; everything is on disk");
-        Ok(Code::Done)
-    }
-
-    /// Opens the admin port, if one is wanted: before the store, so that probes hear how far that is.
-    fn start_admin(&self) -> Result<Option<AdminServer>> {
-        let Some(port) = self.admin_port else { return Ok(None) };
-        let admin = AdminServer::bind(SocketAddr::new(self.admin_bind, port))
-            .map_err(|e| cannot_listen(self.admin_bind, port, "admin-port", &e))?;
-        say(&format!("Admin on http://{}/", admin.local_addr()));
-        Ok(Some(admin))
-    }
-
-    fn start_log(&self) {
-        let colours = io::stderr().is_terminal();
-        let log = tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(colours).with_target(false);
-        match self.log_format {
-            LogFormat::Text => log.init(),
-            LogFormat::Json => log.json().init(),
-        }
-    }
+/// What an acknowledged write is to survive.
+fn durability(configuration: &Configuration) -> Durability {
+    let level = DurabilityLevel::from_str(configuration.get("durability"), true);
+    level.unwrap_or(DurabilityLevel::Sync).with_interval_ms(configuration.number("interval-ms"))
 }
 
 /// Why there is no server, and the way out.
@@ -249,13 +256,24 @@ mod tests {
 
     #[test]
     fn durability_is_said_in_plain_words() {
-        let words = in_words(DurabilityLevel::Interval.with_interval_ms(100));
-        assert!(words.ends_with("at once and a power loss after at most 100 ms"), "{words}");
+        let mut configuration = Configuration::default();
+        configuration.set("interval-ms", "250").unwrap();
+        let words = in_words(durability(&configuration));
+        assert!(words.ends_with("at once and a power loss after at most 250 ms"), "{words}");
     }
 
     #[test]
     fn the_engine_never_syncs_inside_an_event_loop() {
         assert_eq!(of_engine(Durability::Sync), Durability::Process);
         assert_eq!(of_engine(Durability::Memory), Durability::Memory);
+    }
+
+    #[test]
+    fn a_budget_that_is_too_small_is_refused_before_anything_is_opened() {
+        let mut configuration = Configuration::default();
+        configuration.set("memory", "1M").unwrap();
+        assert!(budget(&configuration).unwrap_err().to_string().contains("4M or more"));
+        configuration.set("maxmemory", "5M").unwrap();
+        assert_eq!(budget(&configuration).unwrap(), 5 << 20);
     }
 }

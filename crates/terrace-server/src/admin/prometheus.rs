@@ -76,27 +76,27 @@ fn commands(shared: &Shared, out: &mut Exposition) {
     let run: Vec<_> = table::all()
         .iter()
         .enumerate()
-        .map(|(index, command)| (command.name, command_sums(shared, index)))
-        .filter(|(_, (calls, ..))| *calls > 0)
+        .map(|(index, command)| (command.name, command_sums(shared, index, command, command)))
+        .filter(|(_, sums)| sums.calls > 0)
         .collect();
     out.heading("terrace_commands_total", "counter", "Runs of a command.");
-    for (name, (calls, ..)) in &run {
-        out.sample("terrace_commands_total", format_args!("{{command=\"{name}\"}}"), calls);
+    for (name, sums) in &run {
+        out.sample("terrace_commands_total", format_args!("{{command=\"{name}\"}}"), sums.calls);
     }
     out.heading("terrace_commands_failed_total", "counter", "Runs of a command that ended in an error.");
-    for (name, (_, failed, ..)) in &run {
-        out.sample("terrace_commands_failed_total", format_args!("{{command=\"{name}\"}}"), failed);
+    for (name, sums) in &run {
+        out.sample("terrace_commands_failed_total", format_args!("{{command=\"{name}\"}}"), sums.failed);
     }
     let seconds = "terrace_command_duration_seconds";
     out.heading(seconds, "summary", "Time a command took on its event loop.");
-    for (name, (calls, _, total_ns, times)) in &run {
+    for (name, sums) in &run {
         for share in [0.5, 0.95, 0.99, 0.999] {
             let labels = format_args!("{{command=\"{name}\",quantile=\"{share}\"}}").to_string();
-            out.sample(seconds, labels, times.quantile(share) as f64 / NS_PER_S);
+            out.sample(seconds, labels, sums.times.quantile(share) as f64 / NS_PER_S);
         }
         let labels = format!("{{command=\"{name}\"}}");
-        out.sample("terrace_command_duration_seconds_sum", &labels, *total_ns as f64 / NS_PER_S);
-        out.sample("terrace_command_duration_seconds_count", &labels, calls);
+        out.sample("terrace_command_duration_seconds_sum", &labels, sums.total_ns as f64 / NS_PER_S);
+        out.sample("terrace_command_duration_seconds_count", &labels, sums.calls);
     }
 }
 

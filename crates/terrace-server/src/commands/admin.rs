@@ -1,19 +1,15 @@
 //! For operators: emptying, syncing, compacting, time, shutdown.
 
-use std::time::Duration;
-
 use terrace_resp::Args;
 
-use super::keys::container_of;
-use super::options::integer;
 use super::table::{
-    ADMIN, ALLOW_BUSY, CONNECTION, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
-    NO_SCRIPT, STALE, WRITE,
+    ADMIN, ALLOW_BUSY, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI, NO_SCRIPT,
+    READ, STALE, WRITE,
 };
-use super::{Flow, Handled, debug_protocol, shorten};
+use super::{Flow, Handled};
 use crate::context::Context;
 use crate::databases::COUNT;
-use crate::failure::{Failure, NOT_A_FLOAT, SYNTAX};
+use crate::failure::{Failure, SYNTAX};
 
 const fn command(
     name: &'static str,
@@ -35,19 +31,8 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("flushall", -1, EMPTIES, "1.0.0", flushall, "Removes all keys from all databases.")
         .categories(KEYSPACE),
     command("time", 1, FAST | LOADING | STALE, "2.6.0", time, "Returns the server time."),
-    command(
-        "lastsave",
-        1,
-        FAST | LOADING | STALE | ADMIN,
-        "1.0.0",
-        lastsave,
-        "Returns when the server started.",
-    ),
-    Command::new("wait", 3, "generic", "3.0.0", wait, "Returns 0 at once: there are no replicas.")
-        .flags(NO_SCRIPT)
-        .categories(CONNECTION),
-    container_of("debug", "1.0.0", "A container for debugging commands.", DEBUG)
-        .flags(ADMIN | NO_SCRIPT | LOADING | STALE),
+    command("role", 1, FAST | LOADING | STALE | NO_SCRIPT, "2.8.12", role, "Returns that this is a master."),
+    command("lolwut", -1, FAST | READ, "5.0.0", lolwut, "Draws a terraced hill and tells the version."),
     command(
         "shutdown",
         -1,
@@ -71,19 +56,6 @@ pub(crate) const COMMANDS: &[Command] = &[
         "terrace 0.1.0",
         compact,
         "Compacts everything down to the bottom level.",
-    ),
-];
-
-const DEBUG: &[Command] = &[
-    command("sleep", 3, ADMIN, "1.0.0", debug_sleep, "Answers after so many seconds."),
-    command("protocol", 3, ADMIN, "6.0.0", debug_protocol::protocol, "Answers with a reply of a type."),
-    command(
-        "set-active-expire",
-        3,
-        ADMIN,
-        "2.8.0",
-        debug_set_active_expire,
-        "Stops active expiry (0) or not (1).",
     ),
 ];
 
@@ -125,43 +97,20 @@ fn time(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-fn lastsave(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
-    cx.reply.unsigned(cx.shared.started_at_ms / 1000);
-    Ok(Flow::Done)
-}
-
-fn wait(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    integer(&args[1])?;
-    if integer(&args[2]).map_err(|_| Failure::fixed("ERR timeout is not an integer or out of range"))? < 0 {
-        return Err(Failure::fixed("ERR timeout is negative"));
-    }
+/// A master without replicas.
+fn role(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.reply.array(3);
+    cx.reply.bulk(b"master");
     cx.reply.integer(0);
+    cx.reply.array(0);
     Ok(Flow::Done)
 }
 
-/// The longest `DEBUG SLEEP`.
-const MAX_SLEEP_S: f64 = 3600.0;
-
-fn debug_sleep(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    cx.settle();
-    let seconds: f64 = shorten(&args[2], 32).parse().map_err(|_| NOT_A_FLOAT)?;
-    let pause = Duration::try_from_secs_f64(seconds.clamp(0.0, MAX_SLEEP_S)).map_err(|_| NOT_A_FLOAT)?;
-    if cx.many.is_some() {
-        // Part of one step, so the loop waits.
-        cx.shared.config.clock.sleep(pause);
-        cx.reply.ok();
-        return Ok(Flow::Done);
-    }
-    Ok(Flow::Job(Box::new(move |shared, reply| {
-        shared.config.clock.sleep(pause);
-        reply.ok();
-        Ok(())
-    })))
-}
-
-fn debug_set_active_expire(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    cx.shared.settings.set_expires_actively(integer(&args[2])? != 0);
-    cx.reply.ok();
+fn lolwut(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    let version = env!("CARGO_PKG_VERSION");
+    cx.reply.verbatim(&format!(
+        "        ____\n     __/    \\__\n  __/          \\__\n_/                \\_\nTerrace ver. {version}\n"
+    ));
     Ok(Flow::Done)
 }
 
@@ -174,6 +123,10 @@ fn shutdown(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         if !known.iter().any(|option| arg.eq_ignore_ascii_case(option)) {
             return Err(SYNTAX);
         }
+    }
+    let has = |option: &[u8]| args.from(1).iter().any(|arg| arg.eq_ignore_ascii_case(option));
+    if has(b"save") && has(b"nosave") {
+        return Err(SYNTAX);
     }
     cx.settle();
     cx.shared.stop();

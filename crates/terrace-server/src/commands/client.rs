@@ -206,12 +206,12 @@ impl Filter {
     }
 
     fn accepts(&self, client: &ClientInfo, me: u64, now_ms: u64) -> bool {
-        let same = |wanted: &Option<Vec<u8>>, address: std::net::SocketAddr| {
+        let same = |wanted: &Option<Vec<u8>>, address: &crate::stream::Address| {
             wanted.as_ref().is_none_or(|w| *w == address.to_string().as_bytes())
         };
         self.id.is_none_or(|id| id == client.id)
-            && same(&self.peer, client.peer)
-            && same(&self.local, client.local)
+            && same(&self.peer, &client.peer)
+            && same(&self.local, &client.local)
             && self.kind.is_none_or(|kind| kind == Type::of(client))
             && now_ms.saturating_sub(client.connected_at_ms) >= self.min_age_ms
             && !(self.spares_me && client.id == me)

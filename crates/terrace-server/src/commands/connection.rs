@@ -86,6 +86,10 @@ fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<()
     // The password is compared first, so that the time taken says nothing about the user's name.
     let matches = cx.shared.settings.password_matches(password);
     if !matches || user != b"default" {
+        cx.metrics.auth_failures.add(1);
+        let peer = &cx.session.info.peer;
+        cx.session.penalty_ms = cx.shared.penalties.failed(peer, cx.now_ms);
+        tracing::warn!(%peer, delay_ms = cx.session.penalty_ms, "wrong password");
         return Err(WRONG_PASSWORD);
     }
     cx.session.authenticated = true;
@@ -162,6 +166,7 @@ fn quit(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 }
 
 fn reset(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+    cx.shared.observation.monitors.remove(cx.session.info.id);
     cx.session.reset(cx.shared);
     cx.reply.set_protocol(Protocol::Resp2);
     cx.reply.simple("RESET");

@@ -5,7 +5,7 @@ use terrace_resp::{Args, Encoder};
 use super::table::{
     ACCESS_NAMES, ADMIN, ALLOW_BUSY, Access, BLOCKING, CONNECTION, Command, DENY_OOM, FAST, Flags, Handler,
     Keys, LOADING, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ, SKIP_MONITOR,
-    SKIP_SLOWLOG, STALE, WRITE, all, as_one_range, category_names, find, find_category,
+    SKIP_SLOWLOG, STALE, WRITE, all, as_one_range, category_names, find, find_category, full_name,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -69,10 +69,6 @@ fn list_all(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         describe(&mut cx.reply, command, None);
     }
     Ok(Flow::Done)
-}
-
-fn full_name(command: &Command, parent: Option<&Command>) -> String {
-    parent.map_or_else(|| command.name.to_string(), |parent| format!("{}|{}", parent.name, command.name))
 }
 
 /// The ten elements of `COMMAND INFO`.

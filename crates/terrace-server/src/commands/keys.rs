@@ -15,6 +15,7 @@ use crate::failure::{Failure, NO_SUCH_KEY, SYNTAX};
 use crate::hash::header::Header;
 use crate::hash::{view, whole};
 use crate::notify::GENERIC;
+use crate::pending::Stored;
 use crate::transaction::{TAG_HASH, TAG_STRING};
 
 const fn command(
@@ -70,7 +71,6 @@ pub(crate) const COMMANDS: &[Command] = &[
     ),
     command("move", 3, WRITE | FAST, ONE_KEY, "1.0.0", move_key, "Moves a key to another database."),
     container_of("object", "2.2.3", "A container for object introspection commands.", OBJECT),
-    container_of("memory", "4.0.0", "A container for memory diagnostics commands.", MEMORY),
 ];
 
 const MOVED_NX: &[Keys] = &[Keys::at(1, READ_WRITE | ACCESS | DELETE), Keys::at(2, OVERWRITE | INSERT)];
@@ -81,12 +81,6 @@ const OBJECT: &[Command] = &[
     about_key("idletime", 3, "2.2.3", object_idletime, "Returns the time since the last access."),
     about_key("freq", 3, "4.0.0", object_freq, "Returns the access frequency of a value."),
 ];
-
-const MEMORY: &[Command] =
-    &[Command::new("usage", -3, "server", "4.0.0", memory_usage, "Estimates the memory usage of a key.")
-        .flags(READ)
-        .keys(SECOND)
-        .access(READ_ONLY)];
 
 const fn about_key(
     name: &'static str,
@@ -243,10 +237,10 @@ fn move_key(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    let entry = cx.lookup(&args[2])?;
-    let encoding = entry.map(|entry| match entry.value.len() {
-        _ if entry.tag == TAG_HASH => match view::header_of(&entry) {
+/// How Redis would store a value.
+pub(super) fn encoding(entry: &Stored) -> &'static str {
+    match entry.value.len() {
+        _ if entry.tag == TAG_HASH => match view::header_of(entry) {
             Ok(Header { large: false, had_expiry: false, .. }) => "listpack",
             Ok(Header { large: false, .. }) => "listpackex",
             _ => "hashtable",
@@ -254,7 +248,12 @@ fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         0..=20 if terrace_resp::number::parse_i64(&entry.value).is_some() => "int",
         0..=44 => "embstr",
         _ => "raw",
-    });
+    }
+}
+
+fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let entry = cx.lookup(&args[2])?;
+    let encoding = entry.as_ref().map(encoding);
     cx.reply.bulk_or_null(encoding.map(str::as_bytes));
     Ok(Flow::Done)
 }
@@ -289,7 +288,7 @@ fn object_freq(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 /// What an entry takes beside its bytes: its place in a memtable or block.
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
-fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+pub(super) fn memory_usage(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     match args.len() {
         3 => {}
         5 if args[3].eq_ignore_ascii_case(b"samples") => {

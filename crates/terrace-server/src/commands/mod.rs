@@ -12,7 +12,9 @@ mod client;
 mod configure;
 mod connection;
 mod counters;
+mod debug;
 mod debug_protocol;
+mod durability;
 mod expiry;
 mod hash_expiry;
 mod hash_read;
@@ -22,10 +24,15 @@ mod hash_write;
 pub(crate) mod info;
 mod introspect;
 mod keys;
+mod memory;
 mod multi;
 mod options;
+mod persist;
 mod pubsub;
+mod record;
 mod scan;
+mod scripts;
+mod slowlog;
 pub(crate) mod stats;
 mod string_read;
 mod string_write;
@@ -42,6 +49,7 @@ use crate::pause::Scope;
 use crate::shared::Shared;
 
 pub(crate) use hash_run::{HashRead, hash_run};
+pub(crate) use record::Ran;
 pub(crate) use string_read::get_run;
 pub(crate) use table::{Command, GROUPED, MAX_COMMANDS, find};
 
@@ -80,6 +88,11 @@ pub(crate) enum Flow {
     Close,
     /// The reply comes from a thread of its own; the connection waits for it.
     Job(Job),
+    /// The reply comes when everything written so far is durable, or after this time (0: however long it takes).
+    Synced {
+        /// Milliseconds.
+        timeout_ms: u64,
+    },
     /// Nothing has happened: the command waits for the end of a pause.
     Postponed,
 }
@@ -90,21 +103,21 @@ pub(crate) type Job = Box<dyn FnOnce(&Shared, &mut Encoder<'_>) -> Result<(), Fa
 /// What a command returns.
 pub(crate) type Handled = Result<Flow, Failure>;
 
-/// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply.
-pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>) -> Flow {
+/// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply. `index` is its place in the table.
+pub(crate) fn execute(cx: &mut Context<'_>, index: u8, command: &'static Command, args: Args<'_>) -> Flow {
     let start = cx.reply.position();
-    let handled = match check(cx, command, args) {
+    let flow = match check(cx, command, args) {
         Ok(runs) if must_wait(cx, runs) => return Flow::Postponed,
-        Ok(runs) if multi::queues(cx.session, command) => multi::enqueue(cx, command, runs, args),
-        Ok(runs) => run(cx, runs, args, command.name == "client"),
-        Err(failure) => Err(multi::refuse(cx.session, command, failure)),
+        Ok(runs) if multi::queues(cx.session, command) => {
+            let queued = multi::enqueue(cx, command, runs, args);
+            queued.unwrap_or_else(|failure| reject(cx, index, command, start, &failure))
+        }
+        Ok(runs) => run(cx, index, command, runs, args),
+        Err(failure) => {
+            let failure = multi::refuse(cx.session, command, failure);
+            reject(cx, index, command, start, &failure)
+        }
     };
-    let flow = handled.unwrap_or_else(|failure| {
-        cx.reply.truncate(start);
-        cx.reply.error(&failure.line());
-        cx.metrics.errors.add(1);
-        Flow::Done
-    });
     if cx.many.is_some() || cx.session.takes_reply() {
         return flow;
     }
@@ -120,9 +133,23 @@ pub(crate) fn execute(cx: &mut Context<'_>, command: &'static Command, args: Arg
     }
 }
 
+/// Answers a command that was refused before it ran.
+fn reject(
+    cx: &mut Context<'_>,
+    index: u8,
+    command: &'static Command,
+    start: usize,
+    failure: &Failure,
+) -> Flow {
+    if !cx.quiet {
+        cx.metrics.of(index, command, command).rejected.add(1);
+    }
+    fail(cx, start, failure)
+}
+
 /// Runs a command; its keys are remembered first, if the client wants to hear of their changes. A subcommand of
 /// `CLIENT` is not the next command that `CLIENT CACHING` speaks of.
-fn run(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>, of_client: bool) -> Handled {
+fn run_tracked(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>, of_client: bool) -> Handled {
     if !cx.session.tracking.on {
         return (command.run)(cx, args);
     }
@@ -159,6 +186,47 @@ fn must_wait(cx: &Context<'_>, command: &Command) -> bool {
         }
         Some(Scope::Writes) => writes(command),
     }
+}
+
+/// Runs one command, shows it to those who watch, and notes how it went. One that goes on beside the loop is noted when
+/// it ends.
+fn run(
+    cx: &mut Context<'_>,
+    index: u8,
+    command: &'static Command,
+    runs: &'static Command,
+    args: Args<'_>,
+) -> Flow {
+    let (start, started_ns) = (cx.reply.position(), cx.started_ns);
+    let is_exec = multi::is_exec(command);
+    if !cx.quiet && !is_exec {
+        record::show(cx, runs, args);
+    }
+    let handled = run_tracked(cx, runs, args, command.name == "client");
+    let failed = handled.is_err();
+    let flow = handled.unwrap_or_else(|failure| fail(cx, start, &failure));
+    if is_exec {
+        record::show(cx, runs, args);
+    }
+    if matches!(flow, Flow::Done | Flow::Close) {
+        cx.started_ns = cx.shared.config.clock.monotonic_ns();
+        if !cx.quiet {
+            let ns = cx.started_ns.saturating_sub(started_ns);
+            record::note(cx, &Ran { index, command, runs, ns, failed }, args);
+        }
+    }
+    flow
+}
+
+/// Answers with a failure in the place of whatever the command has written.
+fn fail(cx: &mut Context<'_>, start: usize, failure: &Failure) -> Flow {
+    cx.reply.truncate(start);
+    let line = failure.line();
+    cx.reply.error(&line);
+    if !cx.mutes_errors {
+        cx.metrics.error(&line);
+    }
+    Flow::Done
 }
 
 /// Finds what really runs (a subcommand, perhaps) and checks arity and authentication.

@@ -11,7 +11,7 @@ use super::table::{
     ALL_KEYS, ALLOW_BUSY, Command, FAST, Flags, Handler, LOADING, NEVER_QUEUED, NO_MULTI, NO_SCRIPT,
     READ_ONLY, SKIP_SLOWLOG, STALE,
 };
-use super::{Flow, Handled, execute};
+use super::{Flow, Handled, execute, find};
 use crate::context::Context;
 use crate::failure::{Failure, TOO_CONTENDED};
 use crate::queue::{Queue, Queued, Watches};
@@ -48,6 +48,11 @@ const WATCH_INSIDE_MULTI: Failure = Failure::fixed("ERR WATCH inside MULTI is no
 const NOT_INSIDE_MULTI: Failure = Failure::fixed("ERR Command not allowed inside a transaction");
 const ABORTED: Failure = Failure::fixed("EXECABORT Transaction discarded because of previous errors.");
 
+/// Whether this is `EXEC`, which is shown after the commands that it runs.
+pub(super) fn is_exec(command: &Command) -> bool {
+    command.name == "exec"
+}
+
 /// Whether a command waits for `EXEC`.
 pub(super) fn queues(session: &Session, command: &Command) -> bool {
     session.queue.is_some() && !command.has(NEVER_QUEUED)
@@ -73,7 +78,7 @@ pub(super) fn enqueue(
 /// Notes that a request was refused before it ran: after `MULTI`, nothing of the transaction will run. A refused
 /// `EXEC` ends the transaction, and says so.
 pub(super) fn refuse(session: &mut Session, command: &Command, failure: Failure) -> Failure {
-    if command.name == "exec" {
+    if is_exec(command) {
         session.queue = None;
         session.watches.clear();
         let line = failure.line();
@@ -124,7 +129,14 @@ fn unwatch(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
+fn exec(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let done = run_queue(cx, args);
+    (cx.quiet, cx.mutes_errors) = (false, false);
+    done
+}
+
+/// Runs what was queued, again as long as something else comes between.
+fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     let queue = cx.session.queue.take().ok_or(EXEC_WITHOUT_MULTI)?;
     let mut watches = std::mem::take(&mut cx.session.watches);
     if queue.refused {
@@ -134,6 +146,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
     for attempt in 0..MAX_ATTEMPTS {
+        (cx.quiet, cx.mutes_errors) = (attempt > 0, attempt > 0);
         if watches.any_vanished(&cx.shared.databases)? {
             cx.reply.null_array();
             return Ok(Flow::Done);
@@ -144,7 +157,7 @@ fn exec(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         let (ended, effects) = transaction.commit()?;
         match ended {
             Attempt::Written(seqno) => {
-                cx.group.committed(seqno);
+                cx.group.committed(cx.session.slot, seqno);
                 cx.shared.release(effects);
                 return Ok(Flow::Done);
             }
@@ -175,9 +188,14 @@ fn run_all<'a>(cx: &mut Context<'a>, requests: &[Queued], watches: &Watches) -> 
     cx.many = Some(Transaction::of_many(cx.shared, cx.session.info.id, watches));
     cx.reply.array(requests.len());
     for request in requests {
-        let flow = execute(cx, request.command, request.args.args());
-        debug_assert!(!matches!(flow, Flow::Job(_)), "{} cannot be queued", request.command.name);
-        if cx.reply.position() - start > cx.shared.config.output_hard_bytes {
+        let index = find(request.command.name.as_bytes()).map_or(u8::MAX, |(index, _)| index);
+        let flow = execute(cx, index, request.command, request.args.args());
+        debug_assert!(
+            !matches!(flow, Flow::Job(_) | Flow::Synced { .. }),
+            "{} cannot be queued",
+            request.command.name
+        );
+        if cx.reply.position() - start > cx.shared.settings.max_output_bytes() {
             cx.many = None;
             return None;
         }

@@ -161,7 +161,7 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             reply.array(0);
             return Ok(());
         };
-        list_matches(space, &pattern, reply, shared.config.output_hard_bytes)
+        list_matches(space, &pattern, reply, shared.settings.max_output_bytes())
     })))
 }
 

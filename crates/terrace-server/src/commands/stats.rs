@@ -68,7 +68,8 @@ fn sizes(shared: &Shared, name: &str, of: fn(&LoopMetrics) -> &Histogram) -> Val
 fn commands(shared: &Shared) -> Value {
     let mut object = serde_json::Map::new();
     for (index, command) in all().iter().enumerate() {
-        let (calls, failed, total_ns, times) = command_sums(shared, index);
+        let sums = command_sums(shared, index, command, command);
+        let (calls, failed, total_ns, times) = (sums.calls, sums.failed, sums.total_ns, &sums.times);
         if calls == 0 {
             continue;
         }

@@ -69,8 +69,9 @@ pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usiz
 
 /// Answers with a refusal.
 pub(super) fn refuse(cx: &mut Context<'_>, failure: &Failure) {
-    cx.reply.error(&failure.line());
-    cx.metrics.errors.add(1);
+    let line = failure.line();
+    cx.reply.error(&line);
+    cx.metrics.error(&line);
 }
 
 /// Keys looked up at once by `MGET`, so that large values do not all have to be held beside the reply.
@@ -84,7 +85,7 @@ fn mget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             let value = entry.as_ref().filter(|e| e.tag == TAG_STRING).map(|e| &*e.value);
             cx.reply.bulk_or_null(value);
         }
-        if cx.reply.position() > cx.shared.config.output_hard_bytes {
+        if cx.reply.position() > cx.shared.settings.max_output_bytes() {
             return Ok(Flow::Close);
         }
     }

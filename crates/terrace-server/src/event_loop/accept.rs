@@ -1,31 +1,44 @@
 //! Connections coming and going.
 
 use std::io::{self, Write};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::{EventLoop, FIRST_CONNECTION, shown};
+use super::{EventLoop, FIRST_CONNECTION, FIRST_LISTENER};
 use crate::connection::Connection;
 use crate::pubsub::Place;
 use crate::registry::ClientInfo;
 use crate::session::Session;
 use crate::shared::Message;
+use crate::stream::{Address, Stream};
 
 /// Output buffers kept for the next connection that needs one.
 const SPARE_BUFFERS: usize = 64;
 /// The largest output buffer that is kept.
 const SPARE_BUFFER_BYTES: usize = 64 << 10;
 
+/// What a client from another machine is told as long as there is no password.
+const PROTECTED: &[u8] = b"-DENIED Redis is running in protected mode because protected mode is enabled and no \
+    password is set for the default user. In this mode connections are only accepted from the loopback interface \
+    or a Unix socket. To accept others, do one of these: 1) set a password, with the parameter requirepass, in the \
+    configuration or with CONFIG SET from a client on the server's machine; 2) set protected-mode to no the same \
+    way, if nobody who should not can reach this port; 3) bind to the loopback interface only.\r\n";
+
 impl EventLoop {
-    /// Accepts every waiting connection and hands each to the loop with the fewest.
-    pub(super) fn accept(&mut self) {
+    /// Accepts every connection that waits at any listener and hands each to the loop with the fewest.
+    pub(super) fn accept_all(&mut self) {
         self.accept_again = false;
+        for index in 0..self.listeners.len() {
+            self.accept(index);
+        }
+    }
+
+    /// Accepts every connection that waits at one listener.
+    pub(super) fn accept(&mut self, index: usize) {
         loop {
-            let Some(listener) = &self.listener else { return };
+            let Some(listener) = self.listeners.get(index) else { return };
             match listener.accept() {
                 Ok((stream, peer)) => self.place(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -42,11 +55,25 @@ impl EventLoop {
         }
     }
 
-    fn place(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+    /// Has the poll tell of new connections.
+    pub(super) fn listen(&mut self) -> io::Result<()> {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            self.poll.registry().register(listener, Token(index + FIRST_LISTENER), Interest::READABLE)?;
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, mut stream: Stream, peer: Address) {
         let metrics = &self.handle.metrics;
-        if !self.shared.clients.try_reserve(self.shared.settings.max_clients()) {
+        if self.shared.settings.is_protected() && !peer.is_local() {
+            tracing::warn!(%peer, "refused: protected mode");
             metrics.rejected.add(1);
             // The socket's buffer is empty, so this is written whole or the client is gone.
+            let _ = stream.write(PROTECTED);
+            return;
+        }
+        if !self.shared.clients.try_reserve(self.shared.settings.max_clients()) {
+            metrics.rejected.add(1);
             let _ = stream.write(b"-ERR max number of clients reached\r\n");
             return;
         }
@@ -63,7 +90,7 @@ impl EventLoop {
     }
 
     /// Takes over a connection that has been counted.
-    pub(super) fn register(&mut self, mut stream: TcpStream, peer: SocketAddr) {
+    pub(super) fn register(&mut self, mut stream: Stream, peer: Address) {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -71,14 +98,13 @@ impl EventLoop {
         let interest = Interest::READABLE | Interest::WRITABLE;
         let token = Token(slot + FIRST_CONNECTION);
         let ready = stream
-            .set_nodelay(true)
-            .and_then(|()| stream.local_addr())
+            .prepare(self.shared.settings.keepalive_s())
             .and_then(|local| self.poll.registry().register(&mut stream, token, interest).map(|()| local));
         let local = match ready {
             Ok(local) if !self.shared.is_stopping() => local,
             other => {
                 if let Err(error) = other {
-                    tracing::debug!(peer = shown(peer), %error, "a connection was gone before it was served");
+                    tracing::debug!(%peer, %error, "a connection was gone before it was served");
                 }
                 self.free.push(slot);
                 self.handle.connections.fetch_sub(1, Ordering::Relaxed);
@@ -101,7 +127,9 @@ impl EventLoop {
             tracing::debug!(%error, "cannot deregister a connection");
         }
         connection.session.leave(&self.shared);
-        self.shared.clients.remove(connection.session.info.id);
+        let client = connection.session.info.id;
+        self.shared.observation.monitors.remove(client);
+        self.shared.clients.remove(client);
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
         self.keep_buffer(std::mem::take(&mut connection.output.bytes));
         self.free.push(slot);

@@ -12,26 +12,27 @@ mod pause;
 mod push;
 mod runs;
 mod serve;
+mod waits;
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::TcpListener;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
 use self::runs::PendingRead;
 use crate::connection::Connection;
 use crate::group::Group;
 use crate::held::Barriers;
 use crate::shared::{LoopHandle, Message, Shared};
+use crate::stream::Listener;
+use waits::Waits;
 
-/// The token of the waker; connections come after it.
+/// The token of the waker; listeners and then connections come after it.
 pub(crate) const WAKER: Token = Token(0);
-const LISTENER: Token = Token(1);
-const FIRST_CONNECTION: usize = 2;
+const FIRST_LISTENER: usize = 1;
+const FIRST_CONNECTION: usize = 8;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
@@ -50,7 +51,7 @@ pub(crate) struct EventLoop {
     shared: Arc<Shared>,
     handle: Arc<LoopHandle>,
     poll: Poll,
-    listener: Option<TcpListener>,
+    listeners: Vec<Listener>,
     accept_again: bool,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
@@ -59,6 +60,7 @@ pub(crate) struct EventLoop {
     dirty: Vec<usize>,
     group: Group,
     barriers: Barriers,
+    waits: Waits,
     scratch: Vec<u8>,
     reads: Vec<PendingRead>,
     spare_buffers: Vec<Vec<u8>>,
@@ -73,24 +75,22 @@ pub(crate) struct EventLoop {
 }
 
 impl EventLoop {
-    /// The loop number `index`, with its poll and, for one of them, the listener.
+    /// The loop number `index`, with its poll and, for one of them, the listeners.
     pub(crate) fn new(
         index: usize,
         shared: Arc<Shared>,
         poll: Poll,
-        mut listener: Option<TcpListener>,
+        listeners: Vec<Listener>,
     ) -> io::Result<Self> {
-        if let Some(listener) = &mut listener {
-            poll.registry().register(listener, LISTENER, Interest::READABLE)?;
-        }
-        Ok(Self {
+        assert!(listeners.len() <= FIRST_CONNECTION - FIRST_LISTENER, "each listener has a token");
+        let mut new = Self {
             index,
             handle: Arc::clone(&shared.loops[index]),
             group: Group::new(Arc::clone(&shared)),
             now_ms: shared.now_ms(),
             shared,
             poll,
-            listener,
+            listeners,
             accept_again: false,
             connections: Vec::new(),
             free: Vec::new(),
@@ -98,6 +98,7 @@ impl EventLoop {
             ready: VecDeque::new(),
             dirty: Vec::new(),
             barriers: Barriers::default(),
+            waits: Waits::default(),
             scratch: vec![0; SCRATCH_BYTES],
             reads: Vec::new(),
             spare_buffers: Vec::new(),
@@ -105,7 +106,9 @@ impl EventLoop {
             pause_changed: false,
             swept_at_ms: 0,
             deadline_ns: None,
-        })
+        };
+        new.listen()?;
+        Ok(new)
     }
 
     /// Turns until the server stops.
@@ -125,6 +128,7 @@ impl EventLoop {
             self.take_events(&events);
             self.take_messages();
             self.end_pause();
+            self.end_waits();
             self.close_idle();
             for _ in 0..self.ready.len() {
                 if let Some(slot) = self.ready.pop_front() {
@@ -147,6 +151,7 @@ impl EventLoop {
         }
     }
 
+    /// How long the next turn may wait for events.
     fn timeout(&self) -> Option<Duration> {
         let timeout = self.timeout_without_pause();
         let pause = self.until_pause_ends();
@@ -155,26 +160,26 @@ impl EventLoop {
 
     fn timeout_without_pause(&self) -> Option<Duration> {
         if !self.ready.is_empty() {
-            Some(Duration::ZERO)
-        } else if self.deadline_ns.is_some() {
-            Some(SHUTDOWN_POLL)
-        } else if self.accept_again {
-            Some(ACCEPT_PAUSE)
-        } else if self.shared.settings.idle_timeout_s() > 0 {
-            Some(SWEEP)
-        } else {
-            None
+            return Some(Duration::ZERO);
         }
+        let sweeps = self.shared.settings.idle_timeout_s() > 0;
+        let pauses = [
+            self.deadline_ns.map(|_| SHUTDOWN_POLL),
+            self.accept_again.then_some(ACCEPT_PAUSE),
+            sweeps.then_some(SWEEP),
+            self.waits.timeout(self.shared.config.clock.monotonic_ns()),
+        ];
+        pauses.into_iter().flatten().min()
     }
 
     fn take_events(&mut self, events: &Events) {
         if self.accept_again {
-            self.accept();
+            self.accept_all();
         }
         for event in events {
             match event.token() {
                 WAKER => {}
-                LISTENER => self.accept(),
+                Token(token) if token < FIRST_CONNECTION => self.accept(token - FIRST_LISTENER),
                 Token(token) => {
                     let slot = token - FIRST_CONNECTION;
                     let Some(Some(connection)) = self.connections.get_mut(slot) else { continue };
@@ -198,8 +203,16 @@ impl EventLoop {
                 self.barriers.answer(barrier, answer);
                 self.pass_barriers();
             }
-            Message::JobDone { slot, client, reply } => {
+            Message::Synced { slot, wait, answer } => self.end_wait(slot, wait, answer.map(|()| 1)),
+            Message::JobDone { slot, client, reply, ran, args } => {
+                ran.count(&self.handle.metrics);
+                if ran.failed {
+                    let line = reply.get(1..).unwrap_or_default();
+                    self.handle.metrics.error(String::from_utf8_lossy(line).trim_end());
+                }
+                let shared = Arc::clone(&self.shared);
                 if let Some(connection) = self.client_in(slot, client) {
+                    ran.note(&shared, &connection.session.info, || args);
                     connection.output.bytes.extend_from_slice(&reply);
                     connection.waiting = false;
                     connection.backlog = !connection.input.is_empty();
@@ -215,6 +228,7 @@ impl EventLoop {
                     self.kill(slot);
                 }
             }
+            Message::Show { slot, client, line } => self.show(slot, client, &line),
             Message::Push(push, to) => self.deliver(&push, &to),
             Message::PauseChanged => self.pause_changed = true,
             Message::ResetMetrics => self.handle.metrics.reset(),
@@ -255,6 +269,21 @@ impl EventLoop {
         }
     }
 
+    /// Shows a command to a client that watches; one that does not keep up is cut off.
+    fn show(&mut self, slot: usize, client: u64, line: &[u8]) {
+        let limit = self.shared.settings.subscriber_limits().hard_bytes;
+        let limit = if limit > 0 { limit } else { self.shared.settings.max_output_bytes() };
+        let Some(connection) = self.client_in(slot, client) else { return };
+        if connection.output.unsent() + line.len() > limit {
+            tracing::warn!(client, "a client that watches commands is cut off, because it does not keep up");
+            self.handle.metrics.output_limit_closes.add(1);
+            self.kill(slot);
+            return;
+        }
+        connection.output.bytes.extend_from_slice(line);
+        self.mark_dirty(slot);
+    }
+
     fn close_idle(&mut self) {
         let timeout_ms = self.shared.settings.idle_timeout_s() * 1000;
         if timeout_ms == 0 || self.now_ms.saturating_sub(self.swept_at_ms) < SWEEP.as_millis() as u64 {
@@ -274,9 +303,9 @@ impl EventLoop {
     /// Goes on with the shutdown; `true` when nothing is left to wait for.
     fn stop(&mut self) -> bool {
         let now_ns = self.shared.config.clock.monotonic_ns();
-        let grace_ns = self.shared.config.shutdown_grace.as_nanos() as u64;
+        let grace_ns = self.shared.settings.shutdown_timeout_s().saturating_mul(1_000_000_000);
         let deadline_ns = *self.deadline_ns.get_or_insert(now_ns.saturating_add(grace_ns));
-        self.listener = None;
+        self.listeners.clear();
         self.accept_again = false;
         for slot in 0..self.connections.len() {
             let Some(connection) = &self.connections[slot] else { continue };
@@ -290,9 +319,4 @@ impl EventLoop {
         }
         self.open == 0
     }
-}
-
-/// Where a connection comes from, for the log.
-fn shown(peer: SocketAddr) -> tracing::field::DisplayValue<SocketAddr> {
-    tracing::field::display(peer)
 }

@@ -114,6 +114,8 @@ impl EventLoop {
         let Connection { session, output, decoder, .. } = connection;
         let mut cx = self.context(session, &mut output.bytes);
         cx.settle();
+        // They are counted at the end, once they are committed.
+        cx.quiet = true;
         cx.many = Some(Transaction::of_many(cx.shared, cx.session.info.id, &Watches::default()));
         let (start, mut at, mut ran) = (cx.reply.position(), 0, Vec::new());
         decoder.reset();
@@ -124,7 +126,7 @@ impl EventLoop {
             let Some((index, command)) = command else { break };
             cx.session.info.command.store(index, Ordering::Relaxed);
             let errors = cx.metrics.errors.get();
-            if matches!(commands::execute(&mut cx, command, args), Flow::Postponed) {
+            if matches!(commands::execute(&mut cx, index, command, args), Flow::Postponed) {
                 break; // A pause has begun; it did not run.
             }
             ran.push((index, cx.metrics.errors.get() - errors));
@@ -141,14 +143,17 @@ impl EventLoop {
             Ok((Attempt::Unchanged, effects)) => cx.shared.release(effects),
             Ok((Attempt::Written(seqno), effects)) => {
                 cx.metrics.group_sizes.record(writes as u64, 1);
-                cx.group.committed(seqno);
+                cx.group.committed(cx.session.slot, seqno);
                 cx.shared.release(effects);
             }
             Err(failure) => {
                 cx.reply.truncate(start);
                 for (_, failed) in &mut ran {
-                    cx.reply.error(&failure.line());
-                    cx.metrics.errors.add(1 - *failed);
+                    let line = failure.line();
+                    cx.reply.error(&line);
+                    if *failed == 0 {
+                        cx.metrics.error(&line);
+                    }
                     *failed = 1;
                 }
             }

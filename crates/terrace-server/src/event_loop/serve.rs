@@ -9,9 +9,10 @@ use terrace_resp::{Args, Encoder, Limits};
 
 use super::runs::{MAX_READS, PendingRead, Written};
 use super::{EventLoop, SCRATCH_BYTES};
-use crate::commands::{self, Command, Flow, GROUPED, Job};
+use crate::commands::{self, Command, Flow, GROUPED, Job, Ran};
 use crate::connection::Connection;
 use crate::context::Context;
+use crate::observe;
 use crate::queue::Queued;
 use crate::session::Session;
 use crate::shared::Message;
@@ -58,6 +59,7 @@ impl EventLoop {
                 connection.closing = true;
             }
             Ok(n) => {
+                self.handle.metrics.reads.add(1);
                 self.handle.metrics.bytes_in.add(n as u64);
                 connection.session.info.active_at_ms.store(self.now_ms, Ordering::Relaxed);
                 // After a short read the socket is empty, unless its end is still to be read.
@@ -70,8 +72,9 @@ impl EventLoop {
                     self.run_input(connection);
                 }
                 let waiting_bytes = connection.input.len();
-                if waiting_bytes > self.shared.config.query_buffer_bytes {
+                if waiting_bytes > self.shared.settings.max_query_bytes() {
                     tracing::warn!(client = connection.session.info.id, waiting_bytes, "too much input");
+                    self.handle.metrics.query_limit_closes.add(1);
                     connection.dead = true;
                 }
             }
@@ -165,7 +168,7 @@ impl EventLoop {
 
     pub(super) fn limits(&self, session: &Session) -> Limits {
         if session.authenticated || !self.shared.settings.has_password() {
-            self.shared.config.limits
+            Limits { bulk_bytes: self.shared.settings.max_argument_bytes(), ..self.shared.config.limits }
         } else {
             Limits::UNAUTHENTICATED
         }
@@ -174,7 +177,7 @@ impl EventLoop {
     /// Whether this client's commands run when they arrive.
     fn runs_now(&self, session: &Session) -> bool {
         let allowed = session.authenticated || !self.shared.settings.has_password();
-        allowed && session.is_plain() && self.shared.pause.until_ms() == 0
+        allowed && session.is_plain() && self.shared.pause.until_ms() == 0 && self.shared.groups()
     }
 
     pub(super) fn context<'a>(
@@ -190,6 +193,9 @@ impl EventLoop {
             group: &mut self.group,
             metrics: &self.handle.metrics,
             now_ms: self.now_ms,
+            started_ns: 0,
+            quiet: false,
+            mutes_errors: false,
             many: None,
         }
     }
@@ -222,8 +228,9 @@ impl EventLoop {
             connection.dead |= is_http(&args[0]);
             let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
             let start = cx.reply.position();
-            cx.reply.error(&commands::unknown(args).line());
-            cx.metrics.errors.add(1);
+            let failure = commands::unknown(args);
+            cx.reply.error(&failure.line());
+            cx.metrics.error(&failure.line());
             if let Some(queue) = &mut cx.session.queue {
                 queue.refuse();
             }
@@ -244,19 +251,36 @@ impl EventLoop {
         start_ns: &mut u64,
     ) {
         connection.session.info.command.store(index, Ordering::Relaxed);
-        let errors = self.handle.metrics.errors.get();
+        let start = connection.output.bytes.len();
         let mut cx = self.context(&mut connection.session, &mut connection.output.bytes);
-        let flow = commands::execute(&mut cx, command, args);
-        let end_ns = self.shared.config.clock.monotonic_ns();
-        let metrics = &self.handle.metrics;
-        let of_command = &metrics.commands[usize::from(index)];
-        of_command.record(1, end_ns.saturating_sub(*start_ns));
-        of_command.failed.add(metrics.errors.get() - errors);
-        *start_ns = end_ns;
+        cx.started_ns = *start_ns;
+        let flow = commands::execute(&mut cx, index, command, args);
+        let began_ns = std::mem::replace(start_ns, cx.started_ns);
+        let beside = match &flow {
+            Flow::Job(_) | Flow::Synced { .. } => {
+                Some((Ran::beside(index, command, args), observe::cut(args)))
+            }
+            Flow::Done | Flow::Close | Flow::Postponed => None,
+        };
+        let penalty_ms = std::mem::take(&mut connection.session.penalty_ms);
+        if penalty_ms > 0 {
+            connection.delayed = connection.output.bytes.split_off(start);
+            self.begin_wait(connection, penalty_ms);
+        }
         match flow {
             Flow::Done => {}
             Flow::Close => connection.closing = true,
-            Flow::Job(job) => self.start_job(connection, job),
+            Flow::Job(job) => {
+                if let Some(request) = beside {
+                    self.start_job(connection, job, request, began_ns);
+                }
+            }
+            Flow::Synced { timeout_ms } => {
+                self.wait_for_sync(connection, timeout_ms);
+                if let Some((ran, _)) = beside {
+                    ran.count(&self.handle.metrics);
+                }
+            }
             Flow::Postponed => {
                 connection.postponed = Some(Queued { command, args: args.to_kept() });
                 self.postpone(connection.session.slot, connection.session.info.id);
@@ -275,7 +299,13 @@ impl EventLoop {
     }
 
     /// Runs a long command beside the loop; its connection waits.
-    fn start_job(&mut self, connection: &mut Connection, job: Job) {
+    fn start_job(
+        &mut self,
+        connection: &mut Connection,
+        job: Job,
+        (mut ran, args): (Ran, Vec<Vec<u8>>),
+        began_ns: u64,
+    ) {
         let (slot, client) = (connection.session.slot, connection.session.info.id);
         let protocol = connection.session.protocol;
         let handle = Arc::clone(&self.handle);
@@ -291,7 +321,9 @@ impl EventLoop {
                 reply.clear();
                 Encoder::new(&mut reply, protocol).error(&line);
             }
-            handle.send(Message::JobDone { slot, client, reply });
+            ran.failed = reply.first() == Some(&b'-');
+            ran.ns = shared.config.clock.monotonic_ns().saturating_sub(began_ns);
+            handle.send(Message::JobDone { slot, client, reply, ran, args });
         });
         match started {
             Ok(()) => connection.waiting = true,

@@ -26,8 +26,13 @@ impl TestServer {
 
     /// With changes to the configuration.
     pub fn start_with(change: impl FnOnce(&mut ServerConfig)) -> Self {
+        Self::start_over(terrace::Options::new(), change)
+    }
+
+    /// With changes to the configuration, over a store with these options.
+    pub fn start_over(options: terrace::Options, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let db = terrace::Db::open(dir.path()).unwrap();
+        let db = options.open(dir.path()).unwrap();
         let mut config = ServerConfig::new(db.clone());
         config.port = 0;
         config.threads = 2;

@@ -70,7 +70,7 @@ impl Runner<'_> {
         let registry_step = matches!(step, Step::Create(_) | Step::Drop(_) | Step::Clear(_));
         {
             let mut progress = self.progress.lock();
-            progress.attempted += usize::from(matches!(step, Step::Write { .. }));
+            progress.attempted += usize::from(matches!(step, Step::Write { .. } | Step::DeleteRange { .. }));
             progress.registry_attempted += usize::from(registry_step);
         }
         let made_durable = self.act(step)?;
@@ -96,6 +96,14 @@ impl Runner<'_> {
             Step::Write { cells, raised } => {
                 write(&db, cells, *raised)?;
                 return Ok(*raised || self.durability == Durability::Sync);
+            }
+            Step::DeleteRange { cells } => {
+                if let [first, ..] = &cells[..]
+                    && let Some(last) = cells.last()
+                {
+                    db.keyspace(first.keyspace)?.delete_range(&first.key[..]..=&last.key[..])?;
+                }
+                return Ok(self.durability == Durability::Sync);
             }
             Step::Create(name) => return db.keyspace(name).map(|_| false),
             Step::Drop(name) => return db.drop_keyspace(name).map(|()| false),

@@ -7,15 +7,17 @@ mod category;
 mod command;
 mod keys;
 
+use terrace_resp::Args;
+
 use super::{
-    admin, backup, bitfield, bits, client, configure, connection, counters, expiry, hash_expiry, hash_read,
-    hash_scan, hash_write, info, introspect, keys as generic, multi, pubsub, scan, stats, string_read,
-    string_write,
+    admin, backup, bitfield, bits, client, configure, connection, counters, debug, durability, expiry,
+    hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi, persist,
+    pubsub, scan, scripts, slowlog, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
 #[allow(unused_imports)]
-pub(crate) use category::{CONNECTION, KEYSPACE, find as find_category, names as category_names};
+pub(crate) use category::{CONNECTION, KEYSPACE, SCRIPTING, find as find_category, names as category_names};
 #[allow(unused_imports)]
 pub(crate) use command::{
     ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
@@ -31,10 +33,11 @@ pub(crate) use keys::{
 /// The number of commands that fit; an index is a byte.
 pub(crate) const MAX_COMMANDS: usize = 224;
 
-const FAMILIES: [&[Command]; 22] = [
+const FAMILIES: &[&[Command]] = &[
     string_read::COMMANDS,
     string_write::COMMANDS,
     counters::COMMANDS,
+    durability::COMMANDS,
     bits::COMMANDS,
     bitfield::COMMANDS,
     hash_read::COMMANDS,
@@ -54,6 +57,11 @@ const FAMILIES: [&[Command]; 22] = [
     info::COMMANDS,
     introspect::COMMANDS,
     stats::COMMANDS,
+    debug::COMMANDS,
+    memory::COMMANDS,
+    persist::COMMANDS,
+    scripts::COMMANDS,
+    slowlog::COMMANDS,
 ];
 
 const COUNT: usize = {
@@ -118,6 +126,16 @@ const fn hash(name: u128) -> usize {
 /// All commands.
 pub(crate) fn all() -> &'static [&'static Command] {
     &ALL
+}
+
+/// The name of a command, with that of its container in front if it has one.
+pub(crate) fn full_name(command: &Command, parent: Option<&Command>) -> String {
+    parent.map_or_else(|| command.name.to_string(), |parent| format!("{}|{}", parent.name, command.name))
+}
+
+/// What runs for these arguments: the command, or one of its subcommands.
+pub(crate) fn resolve(command: &'static Command, args: Args<'_>) -> &'static Command {
+    args.get(1).and_then(|name| command.subcommand(name)).unwrap_or(command)
 }
 
 /// The command at an index of the table.

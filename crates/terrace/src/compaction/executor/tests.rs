@@ -60,6 +60,7 @@ impl Mini {
             options,
             target_table_bytes: self.options.target_table_bytes,
             now_ms: self.readers.now_ms,
+            cleared_seqno: 0,
             next_id: &next_id,
             yield_point: &|| Ok(false),
         })
@@ -147,7 +148,7 @@ impl Mini {
     }
 
     fn scan(&self, at: Seqno) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut merged = MergeCursor::new(self.version.cursors(b"", None, true));
+        let mut merged = MergeCursor::new(self.version.run_cursors(b"", None, true));
         let mut rows = Vec::new();
         merged.seek_to_first().unwrap();
         while merged.valid() {

@@ -1,0 +1,288 @@
+//! What operators see and change: parameters, slow commands, latencies, `MONITOR`, `INFO`, saving, sockets.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use common::{Client, TestServer, bulk, strings};
+use terrace_resp::Value;
+use terrace_server::Configuration;
+
+fn info(client: &mut Client, section: &str) -> String {
+    match client.run(&format!("INFO {section}")) {
+        Value::Bulk(text) => String::from_utf8(text).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn parameters_are_found_by_pattern_alias_and_exact_name() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    let mut get = |patterns: &str| strings(&client.run(&format!("CONFIG GET {patterns}")));
+    assert_eq!(get("maxclients"), ["maxclients", "10000"]);
+    assert_eq!(get("MAXCLIENTS max?lients"), ["maxclients", "10000"]);
+    assert_eq!(get("slaveof"), ["slaveof", ""]);
+    let both = get("*of");
+    assert!(["replicaof", "slaveof"].iter().all(|name| both.iter().any(|found| found == name)));
+    assert!(!get("*").iter().any(|name| name == "key-load-delay"));
+    assert_eq!(get("key-load-delay"), ["key-load-delay", "0"]);
+    // What tools and Redis's tests do: everything can be set to what it is.
+    let all = get("*");
+    for pair in all.chunks_exact(2) {
+        client.request(&["CONFIG", "SET", &pair[0], &pair[1]]);
+        assert_eq!(client.reply(), Value::Simple("OK".into()), "{pair:?}");
+    }
+}
+
+#[test]
+fn several_parameters_change_together_or_not_at_all() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("CONFIG SET maxclients 77 set-max-listpack-entries 5", "+OK");
+    client.expect("CONFIG GET set-max-listpack-entries", "*2\r\n$24\r\nset-max-listpack-entries\r\n$1\r\n5");
+    for (change, refusal) in [
+        ("maxclients 5 nope 1", "Unknown option or number of arguments for CONFIG SET - 'nope'"),
+        (
+            "maxclients 5 maxmemory-clients 200%",
+            "CONFIG SET failed (possibly related to argument 'maxmemory-clients') - percentage argument must be \
+             less or equal to 100",
+        ),
+        (
+            "maxclients 5 maxclients 6",
+            "CONFIG SET failed (possibly related to argument 'maxclients') - duplicate parameter",
+        ),
+        (
+            "maxclients 5 daemonize yes",
+            "CONFIG SET failed (possibly related to argument 'daemonize') - can't set immutable config",
+        ),
+    ] {
+        client.expect(&format!("CONFIG SET {change}"), &format!("-ERR {refusal}"));
+    }
+    client.expect("CONFIG SET maxclients", "-ERR wrong number of arguments for 'config|set' command");
+    client.expect("CONFIG GET maxclients", "*2\r\n$10\r\nmaxclients\r\n$2\r\n77");
+    client.expect("CONFIG REWRITE", "-ERR The server is running without a config file");
+}
+
+#[test]
+fn a_changed_configuration_is_written_to_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("terrace.toml");
+    std::fs::write(&path, "maxclients = 50 # few\n").unwrap();
+    let configuration = Configuration::load(Some(&path), [], []).unwrap();
+    let server = TestServer::start_with(|config| config.configuration = configuration);
+    let mut client = server.client();
+    client.expect("CONFIG SET timeout 99 hz 10", "+OK");
+    client.expect("CONFIG REWRITE", "+OK");
+    let written = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(written, "maxclients = 10000 # few\ntimeout = 99\n");
+}
+
+#[test]
+fn slow_commands_are_kept_cut_and_without_secrets() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("CLIENT SETNAME me", "+OK");
+    client.expect("CONFIG SET slowlog-log-slower-than 0 slowlog-max-len 4", "+OK");
+    client.expect("SLOWLOG RESET", "+OK");
+    client.expect(&format!("SET k {}", "x".repeat(130)), "+OK");
+    client.raw(&format!("DEL {}", ["k"; 33].join(" ")));
+    client.expect("CONFIG SET masterauth secret", "+OK");
+    client.expect("CONFIG SET slowlog-log-slower-than -1", "+OK");
+    client.expect("SLOWLOG LEN", ":4");
+    client.expect("SLOWLOG GET 0", "*0");
+    client.expect("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1");
+    let Value::Array(entries) = client.run("SLOWLOG GET -1") else { panic!() };
+    let commands: Vec<String> = entries
+        .iter()
+        .map(|entry| match entry {
+            Value::Array(fields) => {
+                assert_eq!((fields.len(), &fields[5]), (6, &bulk("me")));
+                strings(&fields[3]).join(" ")
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(commands[0], "CONFIG SET masterauth (redacted)");
+    assert!(commands[1].ends_with("k k k ... (3 more arguments)"), "{}", commands[1]);
+    assert_eq!(commands[2], format!("SET k {}... (2 more bytes)", "x".repeat(128)));
+    assert_eq!(commands[3], "SLOWLOG RESET");
+}
+
+#[test]
+fn what_runs_beside_the_loop_is_noted_with_its_time() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("CONFIG SET slowlog-log-slower-than 20000 latency-monitor-threshold 20", "+OK");
+    client.expect("CONFIG RESETSTAT", "+OK");
+    client.expect("DEBUG SLEEP 0.03", "+OK");
+    client.expect("SLOWLOG LEN", ":1");
+    let latest = client.raw("LATENCY LATEST");
+    assert!(latest.starts_with("*1\r\n*4\r\n$7\r\ncommand\r\n"), "{latest}");
+    assert!(client.raw("LATENCY HISTORY command").starts_with("*1\r\n*2\r\n"));
+    client.expect("LATENCY HISTORY nothing", "*0");
+    assert!(client.raw("LATENCY DOCTOR").contains("command: 1 moments noted"));
+    client.expect("LATENCY RESET command nothing", ":1");
+    let Value::Array(histogram) = client.run("LATENCY HISTOGRAM debug config|resetstat get") else {
+        panic!()
+    };
+    assert_eq!(
+        (histogram.len(), &histogram[0], &histogram[2]),
+        (4, &bulk("config|resetstat"), &bulk("debug|sleep"))
+    );
+    let shown = info(&mut client, "latencystats");
+    assert!(shown.contains("latency_percentiles_usec_debug|sleep:p50="), "{shown}");
+    client.expect("CONFIG SET latency-tracking no", "+OK");
+    assert_eq!(info(&mut client, "latencystats"), "# Latencystats\r\n");
+}
+
+#[test]
+fn calls_refusals_and_errors_are_told_apart() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("CONFIG RESETSTAT", "+OK");
+    client.raw("SET k");
+    client.expect("SET k v", "+OK");
+    client.raw("INCR k");
+    client.raw("nonsense");
+    client.expect("MULTI", "+OK");
+    client.expect("GET k", "+QUEUED");
+    client.expect("AUTH x", "+QUEUED");
+    client.raw("EXEC");
+    client.raw("EVALSHA x 0");
+    let stats = info(&mut client, "commandstats");
+    for (name, expected) in [
+        ("set", "rejected_calls=1,failed_calls=0"),
+        ("incr", "rejected_calls=0,failed_calls=1"),
+        ("get", "rejected_calls=0,failed_calls=0"),
+        ("auth", "rejected_calls=0,failed_calls=1"),
+        ("exec", "rejected_calls=0,failed_calls=0"),
+        ("config|resetstat", "rejected_calls=0,failed_calls=0"),
+    ] {
+        let line = stats.lines().find(|line| line.starts_with(&format!("cmdstat_{name}:calls=1,")));
+        assert!(line.is_some_and(|line| line.ends_with(expected)), "{name}: {stats}");
+    }
+    let errors = info(&mut client, "errorstats");
+    assert!(errors.contains("errorstat_ERR:count=4\r\n"), "{errors}");
+    assert!(errors.contains("errorstat_NOSCRIPT:count=1\r\n"), "{errors}");
+    assert!(info(&mut client, "stats").contains("total_error_replies:5\r\n"));
+    let several = info(&mut client, "cpu keyspace");
+    assert!(
+        several.starts_with("# CPU\r\n") && several.contains("\r\n\r\n# Keyspace\r\ndb0:keys="),
+        "{several}"
+    );
+    assert!(info(&mut client, "everything").contains("# Commandstats\r\n"));
+    assert!(!info(&mut client, "default").contains("# Commandstats\r\n"));
+}
+
+#[test]
+fn a_monitor_shows_commands_of_all_loops_in_their_order() {
+    let server = TestServer::start();
+    let (mut monitor, mut client, mut other) = (server.client(), server.client(), server.client());
+    monitor.expect("MONITOR", "+OK");
+    let mut next = |expected: &str| {
+        let line = String::from_utf8(monitor.raw_reply()).unwrap();
+        assert!(line.ends_with(&format!("] {expected}\r\n")) && line.starts_with('+'), "{line}");
+    };
+    client.send("SET k \"a b\\n\"\r\nGET k\r\nGET k\r\n");
+    for line in [r#""SET" "k" "a b\n""#, r#""GET" "k""#, r#""GET" "k""#] {
+        next(line);
+    }
+    other.expect("SELECT 3", "+OK");
+    next(r#""SELECT" "3""#);
+    other.raw("AUTH secret");
+    next(r#""AUTH" "(redacted)""#);
+    other.send("MULTI\r\nSET q 1\r\nCONFIG GET x\r\nEXEC\r\nMULTI\r\nSET q 2\r\nEXEC\r\n");
+    for line in [r#""MULTI""#, r#""EXEC""#, r#""MULTI""#, r#""SET" "q" "2""#, r#""EXEC""#] {
+        next(line);
+    }
+    drop(monitor);
+    assert_eq!(
+        [client.reply(), client.reply(), client.reply()],
+        [Value::Simple("OK".into()), bulk("a b\n"), bulk("a b\n")]
+    );
+    client.expect("PING", "+PONG");
+}
+
+#[test]
+fn a_unix_socket_serves_like_a_port() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("terrace.sock");
+    let mut server = TestServer::start_with(|config| {
+        config.unix_socket = Some(path.clone());
+        config.unix_socket_mode = 0o600;
+    });
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(b"PING\r\nCLIENT INFO\r\nQUIT\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(
+        said.starts_with("+PONG\r\n$") && said.contains(&format!(" addr={}:0 ", path.display())),
+        "{said}"
+    );
+    server.shut_down();
+    assert!(!path.exists());
+}
+
+/// A background save used to begin on its own thread, so that for a moment after its answer nothing was in progress,
+/// and a second one could begin beside it.
+#[test]
+fn saving_means_syncing_and_there_are_no_scripts() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("SET k v", "+OK");
+    client.expect("SAVE", "+OK");
+    let stats = server.db.stats();
+    assert_eq!(stats.log.durable_seqno, stats.last_seqno);
+    client.expect("BGSAVE NOW", "-ERR syntax error");
+    client.expect("BGREWRITEAOF", "+Background append only file rewriting started");
+    while info(&mut client, "persistence").contains("rdb_bgsave_in_progress:1") {}
+    assert!(info(&mut client, "persistence").contains("rdb_saves:2\r\n"));
+    client.expect("BGSAVE SCHEDULE", "+Background saving started");
+    assert!(client.raw("LASTSAVE").starts_with(':'));
+    client.expect("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0");
+    client.expect("FUNCTION LIST", "*0");
+    client.expect("FUNCTION FLUSH ASYNC", "+OK");
+    client.expect("FUNCTION FLUSH LATER", "-ERR FUNCTION FLUSH only supports SYNC|ASYNC option");
+    client.expect("SCRIPT EXISTS a b", "*2\r\n:0\r\n:0");
+    assert!(client.raw("EVAL x 0").starts_with("-ERR this server runs no scripts"));
+    client.expect("EVALSHA x 0", "-NOSCRIPT No matching script. Please use EVAL.");
+    client.expect("SHUTDOWN SAVE NOSAVE", "-ERR syntax error");
+    client.expect("SHUTDOWN ABORT", "-ERR No shutdown in progress.");
+}
+
+#[test]
+fn a_key_moves_to_another_database_and_memory_is_accounted_for() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("SET k v PX 100000", "+OK");
+    client.expect("MOVE k 1", ":1");
+    client.expect("MOVE k 1", ":0");
+    client.expect("MOVE k 0", "-ERR source and destination objects are the same");
+    client.expect("MOVE k 99", "-ERR DB index is out of range");
+    client.expect("SET k w", "+OK");
+    client.expect("MOVE k 1", ":0");
+    client.expect("SELECT 1", "+OK");
+    client.expect("GET k", "$1\r\nv");
+    assert!(matches!(client.run("PTTL k"), Value::Integer(ms) if ms > 0));
+    assert!(matches!(client.run("MEMORY STATS"), Value::Array(fields) if fields.len() >= 36));
+    client.expect("MEMORY PURGE", "+OK");
+    assert!(client.raw("DEBUG OBJECT k").contains("encoding:embstr"));
+    client.expect("DEBUG SET-ACTIVE-EXPIRE 1", "+OK");
+}
+
+#[test]
+fn debug_is_refused_where_it_is_not_enabled() {
+    let mut configuration = Configuration::default();
+    configuration.set("enable-debug-command", "no").unwrap();
+    let server = TestServer::start_with(|config| config.configuration = configuration);
+    let mut client = server.client();
+    assert!(client.raw("DEBUG SLEEP 0").starts_with("-ERR DEBUG command not allowed."));
+    client.expect(
+        "CONFIG SET enable-debug-command yes",
+        "-ERR CONFIG SET failed (possibly related to argument 'enable-debug-command') - can't set immutable config",
+    );
+}
