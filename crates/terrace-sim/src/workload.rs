@@ -8,6 +8,7 @@ pub(crate) mod outage;
 mod range_delete;
 mod reads;
 mod store_wide;
+mod transaction;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -209,7 +210,8 @@ impl Workload {
             640..=729 => self.scan(),
             730..=769 => self.increment(),
             770..=799 => self.update(),
-            800..=829 => self.conditional(),
+            800..=814 => self.conditional(),
+            815..=829 => self.transaction(),
             830..=859 => {
                 self.snapshot();
                 Ok(())
