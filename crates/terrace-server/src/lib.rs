@@ -29,6 +29,7 @@ pub mod fuzzing {
     }
 }
 
+mod acl;
 mod admin;
 mod commands;
 mod config;

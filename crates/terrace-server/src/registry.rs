@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::pubsub::{Kind, Place, Subscriptions};
+use crate::stream::Address;
 use crate::tracking::Tracking;
 
 /// The letters of flags in `CLIENT LIST`: subscriber, in a transaction, tracking, its redirection broken, tracking
@@ -32,7 +33,6 @@ pub(crate) struct Shown<'a> {
     /// `CLIENT NO-EVICT ON`.
     pub(crate) no_evict: bool,
 }
-use crate::stream::Address;
 
 /// Texts that a client gives itself.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +40,8 @@ struct Names {
     name: String,
     lib_name: String,
     lib_version: String,
+    /// Who it is; empty for the default user.
+    user: String,
 }
 
 /// What others may see of a client.
@@ -117,6 +119,17 @@ impl ClientInfo {
         self.names.lock().name = name.into();
     }
 
+    /// The user that it is.
+    pub(crate) fn user(&self) -> String {
+        let user = self.names.lock().user.clone();
+        if user.is_empty() { "default".into() } else { user }
+    }
+
+    /// Says which user it is.
+    pub(crate) fn set_user(&self, name: &str) {
+        self.names.lock().user = name.into();
+    }
+
     /// Sets the name of its library.
     pub(crate) fn set_lib_name(&self, name: &str) {
         self.names.lock().lib_name = name.into();
@@ -181,7 +194,7 @@ impl ClientInfo {
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
              qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem={output} \
-             tot-mem={} events=r cmd={command} user=default redir={} resp={} lib-name={} lib-ver={}",
+             tot-mem={} events=r cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
             self.local,
@@ -195,6 +208,7 @@ impl ClientInfo {
             self.listens[2].load(Ordering::Relaxed),
             self.queued.load(Ordering::Relaxed),
             input + output,
+            self.user(),
             self.redirect.load(Ordering::Relaxed),
             self.protocol.load(Ordering::Relaxed),
             names.lib_name,

@@ -5,6 +5,8 @@
 //! nothing they have read and nothing watched has changed; otherwise they run again. Commands that go through
 //! many keys, empty a database or work beside the loops cannot be part of that and are refused when queued.
 
+use std::sync::Arc;
+
 use terrace_resp::Args;
 
 use super::table::{
@@ -145,6 +147,7 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
     watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
+    let (user, authenticated) = (Arc::clone(&cx.session.user), cx.session.authenticated);
     for attempt in 0..MAX_ATTEMPTS {
         (cx.quiet, cx.mutes_errors) = (attempt > 0, attempt > 0);
         if watches.any_vanished(&cx.shared.databases)? {
@@ -153,6 +156,9 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         }
         cx.reply.truncate(start);
         cx.session.db = db;
+        if !Arc::ptr_eq(&user, &cx.session.user) {
+            cx.session.become_user(Arc::clone(&user), authenticated);
+        }
         let Some(transaction) = run_all(cx, &queue.requests, &watches) else { return Ok(Flow::Close) };
         let (ended, effects) = transaction.commit()?;
         match ended {
