@@ -53,12 +53,10 @@ impl Workload {
             self.model = after;
         }
         match (tx.commit(), disturbed.is_some()) {
-            (Ok(_), false) => Ok(()),
-            (Ok(_), true) if !wrote => Ok(()),
-            (Ok(_), true) => {
+            (Ok(_), true) if wrote => {
                 wrong("a transaction committed although a key it had read was written".to_string())
             }
-            (Err(Error::Conflict), true) => Ok(()),
+            (Ok(_), _) | (Err(Error::Conflict), true) => Ok(()),
             (Err(error), _) if is_outage(&error) => Err(Trouble::Store(error)),
             (found, disturbed) => wrong(format!("commit: found {found:?}, disturbed: {disturbed}")),
         }
