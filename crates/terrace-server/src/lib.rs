@@ -19,6 +19,16 @@
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]
 
+/// For fuzzing only.
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Whether `text` matches a glob pattern, as `KEYS` and `SCAN` ask.
+    pub fn glob(pattern: &[u8], text: &[u8]) -> bool {
+        crate::glob::matches(pattern, text)
+    }
+}
+
 mod acl;
 mod admin;
 mod commands;

@@ -1,8 +1,7 @@
 //! The crash explorer: a small workload, cut at every operation of the file system, under every kind of loss.
 //!
-//! One run on a simulated disk tells the number of operations. For each of them (or a choice) the run is
-//! repeated with a machine that stops there, and the disk it leaves is crashed by every policy. Each time the
-//! store must open and hold the outcome of some prefix of the writes: batches whole, nothing out of order, at
+//! A run on a simulated disk is watched: just before each operation (or a choice of them) the disk is crashed by
+//! every policy, as if the machine had stopped there. Each time the store must open and hold the outcome of some prefix of the writes: batches whole, nothing out of order, at
 //! least what was promised and at most what was begun. See [`Exploration`].
 //!
 //! It knows the store by its public interface and by the names of its files. It does not look for wrong
@@ -12,11 +11,14 @@ mod check;
 mod run;
 mod script;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use terrace::{CrashPolicy, Durability, Fs, PowerLoss, SimFs};
+use parking_lot::Mutex;
+
+use terrace::{CrashPolicy, Durability, Fs, Moment, PowerLoss, SimFs};
 
 pub use self::run::INTERVAL;
 
@@ -84,7 +86,6 @@ impl Report {
     }
 
     fn add(&mut self, other: Self) {
-        self.points += other.points;
         self.crashes += other.crashes;
         self.inner_crashes += other.inner_crashes;
         let described = other.examples.len();
@@ -117,18 +118,23 @@ impl Exploration {
         let script = Script::new(self.seed, self.length);
         let log = self.reference_run(&script);
         let points = self.points(&log);
-        let next = AtomicUsize::new(0);
+        let mut report = Report { operations: log.len(), points: points.len(), ..Report::default() };
+        // One thread runs the script. The others check what it would have left, because the store keeps things
+        // by thread and is not to be entered twice.
+        let (sender, receiver) = sync_channel(QUEUE);
+        let receiver = Mutex::new(receiver);
         let worker = || {
             let mut report = Report::default();
-            while let Some(point) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
-                report.points += 1;
-                self.explore_point(&script, *point, &log, &mut report);
+            loop {
+                let Ok(crash) = receiver.lock().recv() else { return report };
+                self.check_crash(&script, &crash, &mut report);
             }
-            report
         };
-        let mut report = Report { operations: log.len(), ..Report::default() };
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+            if let Err(detail) = self.run_and_crash(&script, &points, sender) {
+                report.violation(detail);
+            }
             for worker in workers {
                 report.add(worker.join().expect("a worker catches the panics of the store"));
             }
@@ -136,19 +142,103 @@ impl Exploration {
         report
     }
 
+    /// Runs the script once and sends what a crash at each of the points leaves.
+    fn run_and_crash(&self, script: &Script, points: &Points, to: SyncSender<Crash>) -> Result<(), String> {
+        let progress = Arc::new(Mutex::new(Progress::default()));
+        let sim = SimFs::new();
+        let (watched, reached, exploration) = (points.clone(), Arc::clone(&progress), self.clone());
+        let sender = to.clone();
+        sim.watch(move |moment: &Moment<'_>| {
+            if let Some(inner) = watched.get(&moment.number()) {
+                let before = format!("{}: {}", moment.number(), moment.what());
+                let crash = |policy, seed| moment.crash(policy, seed);
+                let point = Point { at: moment.number(), before, inner: *inner, progress: *reached.lock() };
+                exploration.crash_at(&point, &crash, &sender);
+            }
+        });
+        let outcome = run(script, &(self.file_system)(&sim), self.durability, &progress);
+        if let Some(inner) = points.get(&sim.operations()) {
+            let (at, before) = (sim.operations(), "the end".to_string());
+            let point = Point { at, before, inner: *inner, progress: *progress.lock() };
+            self.crash_at(&point, &|policy, seed| sim.crash(policy, seed), &to);
+        }
+        // The workers end when nobody can send any more.
+        drop(to);
+        outcome
+    }
+
+    /// Crashes the disk by every policy.
+    fn crash_at(&self, point: &Point, crash: &dyn Fn(CrashPolicy, u64) -> SimFs, to: &SyncSender<Crash>) {
+        for policy in CrashPolicy::ALL {
+            let random = [PowerLoss::RandomSectors, PowerLoss::Reordered].map(CrashPolicy::PowerLoss);
+            let dice = if random.contains(&policy) { self.dice } else { 1 };
+            for die in 0..dice {
+                let seed = point.at * dice + die;
+                let left = crash(policy, seed);
+                // The next process finds a sound disk, even if the run was on one with a planted bug.
+                left.ignore_sync(false);
+                left.ignore_sync_dir(false);
+                let words = format!("before {}, {policy:?}, seed {seed}", point.before);
+                let promise = Promise::new(&point.progress, self.durability, policy);
+                let inner = point.inner && die == 0;
+                let crash = Crash { left, promise, progress: point.progress, inner, words, seed };
+                to.send(crash).expect("the workers take everything");
+            }
+        }
+    }
+
+    fn check_crash(&self, script: &Script, crash: &Crash, report: &mut Report) {
+        report.crashes += 1;
+        if crash.inner {
+            self.explore_recovery(script, crash, report);
+        }
+        if let Err(detail) = verify(script, &crash.left, self.durability, &crash.promise) {
+            report.violation(format!("{}: {detail}", crash.words));
+        }
+    }
+
+    /// Watches the recovery and crashes it again before each of its operations.
+    fn explore_recovery(&self, script: &Script, crash: &Crash, report: &mut Report) {
+        // Nothing is open on a disk that a crash has left, so the death of nobody is a plain copy.
+        let disk = crash.left.crash(CrashPolicy::ProcessDeath, 0);
+        let (seed, stride) = (crash.seed as usize, self.inner_stride as u64);
+        // A start of its own for each recovery, so that a small number of them still meets every operation.
+        let first = crash.seed % stride;
+        let taken: Arc<Mutex<Vec<(u64, CrashPolicy, SimFs)>>> = Arc::default();
+        let taking = Arc::clone(&taken);
+        disk.watch(move |moment| {
+            if moment.number() % stride == first {
+                let turn = (moment.number() / stride) as usize;
+                let policy = CrashPolicy::ALL[(turn + seed) % CrashPolicy::ALL.len()];
+                taking.lock().push((moment.number(), policy, moment.crash(policy, moment.number())));
+            }
+        });
+        // Whether it opens is the business of whoever checks the plain crash. It is closed, too.
+        drop(open(&disk, self.durability));
+        for (at, policy, again) in std::mem::take(&mut *taken.lock()) {
+            let promise = Promise::new(&crash.progress, self.durability, policy).weaker(&crash.promise);
+            report.inner_crashes += 1;
+            if let Err(detail) = verify(script, &again, self.durability, &promise) {
+                let then = format!("recovery stopped before operation {at}, {policy:?}, seed {at}");
+                report.violation(format!("{}; {then}: {detail}", crash.words));
+            }
+        }
+    }
+
     /// The operations of the whole run, in words.
     fn reference_run(&self, script: &Script) -> Vec<String> {
         let sim = SimFs::new();
         sim.log_operations(true);
-        let progress = run(script, &sim, &(self.file_system)(&sim), self.durability);
-        let progress = progress.unwrap_or_else(|detail| panic!("the script fails without a crash: {detail}"));
-        assert_eq!(progress.acknowledged, script.writes.len(), "the script runs to its end");
+        let progress = Mutex::new(Progress::default());
+        let outcome = run(script, &(self.file_system)(&sim), self.durability, &progress);
+        outcome.unwrap_or_else(|detail| panic!("the script fails without a crash: {detail}"));
+        assert_eq!(progress.lock().acknowledged, script.writes.len(), "the script runs to its end");
         sim.operation_log()
     }
 
     /// The points to stop at, with a mark at those whose recovery is crashed too. The last one lies behind
     /// all operations.
-    fn points(&self, log: &[String]) -> Vec<Point> {
+    fn points(&self, log: &[String]) -> Points {
         let mut plain = 0;
         let mut chosen = Vec::new();
         for (at, line) in log.iter().enumerate() {
@@ -163,96 +253,32 @@ impl Exploration {
         let every = (chosen.len() / self.inner_points.max(1)).max(1);
         // From the middle of the first interval on, so that the marks do not fall on the boring ends.
         let marked = |index: usize| self.inner_points > 0 && index % every == every / 2;
-        chosen.into_iter().enumerate().map(|(index, at)| Point { at, inner: marked(index) }).collect()
-    }
-
-    fn explore_point(&self, script: &Script, point: Point, log: &[String], report: &mut Report) {
-        let sim = SimFs::new();
-        sim.stop_at(point.at as u64);
-        let before = log.get(point.at).map_or("the end", String::as_str);
-        let progress = match run(script, &sim, &(self.file_system)(&sim), self.durability) {
-            Ok(progress) => progress,
-            Err(detail) => return report.violation(format!("before {before}: {detail}")),
-        };
-        for policy in CrashPolicy::ALL {
-            let random = [PowerLoss::RandomSectors, PowerLoss::Reordered].map(CrashPolicy::PowerLoss);
-            let dice = if random.contains(&policy) { self.dice } else { 1 };
-            for die in 0..dice {
-                let seed = point.at as u64 * dice + die;
-                let crash = Crash { script, sim: &sim, progress, policy, seed };
-                report.crashes += 1;
-                if let Err(detail) = self.check_crash(&crash) {
-                    report.violation(format!("before {before}, {policy:?}, seed {seed}: {detail}"));
-                }
-                if point.inner && die == 0 {
-                    self.explore_recovery(&crash, before, report);
-                }
-            }
-        }
-    }
-
-    fn check_crash(&self, crash: &Crash<'_>) -> Result<(), String> {
-        let left = crash.disk();
-        verify(crash.script, &left, self.durability, &self.promise(crash, crash.policy))
-    }
-
-    fn promise(&self, crash: &Crash<'_>, policy: CrashPolicy) -> Promise {
-        Promise::new(&crash.progress, self.durability, policy)
-    }
-
-    /// Stops the recovery itself at each of its operations, crashes again, and recovers from that.
-    fn explore_recovery(&self, crash: &Crash<'_>, before: &str, report: &mut Report) {
-        let whole = crash.disk();
-        // A failure here was reported by whoever checked the plain crash.
-        let Ok(_db) = open(&whole, self.durability) else { return };
-        let operations = whole.operations();
-        whole.stop_at(0);
-        // A start of its own for each recovery, so that a small number of them still meets every operation.
-        let first = crash.seed as usize % self.inner_stride;
-        for (turn, at) in (first..operations as usize).step_by(self.inner_stride).enumerate() {
-            let left = crash.disk();
-            left.stop_at(at as u64);
-            // It may also open: what follows the stop can be upkeep whose failure is no failure to open.
-            drop(open(&left, self.durability));
-            let policy = CrashPolicy::ALL[(turn + crash.seed as usize) % CrashPolicy::ALL.len()];
-            let promise = self.promise(crash, crash.policy).weaker(&self.promise(crash, policy));
-            report.inner_crashes += 1;
-            let again = left.crash(policy, at as u64);
-            if let Err(detail) = verify(crash.script, &again, self.durability, &promise) {
-                let first = format!("before {before}, {:?}, seed {}", crash.policy, crash.seed);
-                let then = format!("recovery stopped before operation {at}, {policy:?}, seed {at}");
-                report.violation(format!("{first}; {then}: {detail}"));
-            }
-        }
+        chosen.into_iter().enumerate().map(|(index, at)| (at as u64, marked(index))).collect()
     }
 }
+
+/// The numbers of the operations to stop before, and whether the recoveries from there are crashed too.
+type Points = BTreeMap<u64, bool>;
+
+/// Crashes that wait for a worker; each is a disk in memory.
+const QUEUE: usize = 32;
 
 /// Where the machine stops.
-#[derive(Clone, Copy, Debug)]
 struct Point {
-    /// Before this operation of the run.
-    at: usize,
-    /// Whether its recoveries are crashed too.
+    at: u64,
+    before: String,
     inner: bool,
-}
-
-/// A run that was stopped, and how it goes down.
-struct Crash<'a> {
-    script: &'a Script,
-    sim: &'a SimFs,
     progress: Progress,
-    policy: CrashPolicy,
-    seed: u64,
 }
 
-impl Crash<'_> {
-    /// What the next process finds: a sound disk, even if the run was on one with a planted bug.
-    fn disk(&self) -> SimFs {
-        let disk = self.sim.crash(self.policy, self.seed);
-        disk.ignore_sync(false);
-        disk.ignore_sync_dir(false);
-        disk
-    }
+/// What a crash has left, and what must be found there.
+struct Crash {
+    left: SimFs,
+    promise: Promise,
+    progress: Progress,
+    inner: bool,
+    words: String,
+    seed: u64,
 }
 
 #[cfg(test)]

@@ -4,21 +4,23 @@
 //! test's own. A failure prints the seed and the number of the step.
 
 mod merge;
+mod options;
+pub(crate) mod outage;
 mod range_delete;
+mod reads;
 mod store_wide;
 mod transaction;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use terrace::{
-    Append, Clock, Compression, Db, Durability, Env, Error, Keyspace, ManualClock, Options, SeededRng,
-    Snapshot,
-};
-use terrace::{Iter, Rng, WriteOptions};
+use terrace::{Clock, Db, Durability, Env, Error, Keyspace, ManualClock, Options, SeededRng, Snapshot};
+use terrace::{Rng, WriteOptions};
 
-use crate::model::{Cell, Model};
+use self::options::random_options;
+use crate::model::{Cell, Change, Model};
 
 /// A store under test with its model.
 pub struct Workload {
@@ -27,14 +29,53 @@ pub struct Workload {
     clock: Arc<ManualClock>,
     now_ms: u64,
     options: Options,
+    durability: Durability,
+    env: Env,
     dir: PathBuf,
     db: Db,
     model: Model,
     snapshots: Vec<(Snapshot, Model)>,
     step: u64,
+    /// Kinds of steps that this seed leaves out, by their place among the choices.
+    left_out: u64,
+    /// What the store has acknowledged, write by write, and nobody has asked for yet.
+    written: Vec<Vec<Change>>,
+    /// All that was acknowledged is durable.
+    settled: bool,
+    /// The machine may fail, so background work may have.
+    unreliable: bool,
 }
 
-type Step = Result<(), String>;
+/// Choices lie this close together in `left_out`.
+const CHOICES_PER_BIT: u64 = 20;
+/// Choices below this are never left out, or nothing would happen.
+const ALWAYS_CHOICES: u64 = 300;
+
+/// Why a step came to nothing.
+#[derive(Debug)]
+pub enum Trouble {
+    /// An answer is wrong.
+    Wrong(String),
+    /// The store could not do it. Right or wrong, as the circumstances are.
+    Store(Error),
+}
+
+impl From<String> for Trouble {
+    fn from(detail: String) -> Self {
+        Self::Wrong(detail)
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong(detail) => f.write_str(detail),
+            Self::Store(error) => write!(f, "unexpected error: {error}"),
+        }
+    }
+}
+
+type Step = Result<(), Trouble>;
 
 /// The manual clock, but for one thing: when the store sleeps (back-pressure, say), only monotonic time moves,
 /// so that expiry depends on nothing but the operations.
@@ -56,12 +97,20 @@ impl Clock for StillClock {
 }
 
 fn check<T: PartialEq + std::fmt::Debug>(what: &str, found: &T, expected: &T) -> Step {
-    if found == expected { Ok(()) } else { Err(format!("{what}: found {found:?}, expected {expected:?}")) }
+    if found == expected { Ok(()) } else { wrong(format!("{what}: found {found:?}, expected {expected:?}")) }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
-fn show(error: Error) -> String {
-    format!("unexpected error: {error}")
+fn wrong<T>(detail: String) -> Result<T, Trouble> {
+    Err(Trouble::Wrong(detail))
+}
+
+fn show(error: Error) -> Trouble {
+    Trouble::Store(error)
+}
+
+/// Whether an error can only come from below the store.
+fn is_outage(error: &Error) -> bool {
+    matches!(error, Error::Io { .. } | Error::Full { .. } | Error::Poisoned { .. })
 }
 
 impl Workload {
@@ -71,11 +120,29 @@ impl Workload {
         let rng = SeededRng::new(seed);
         let clock = Arc::new(ManualClock::default());
         env.clock = Arc::new(StillClock(Arc::clone(&clock)));
-        let options = random_options(&rng).env(env);
-        let db = options.clone().open(&dir).map_err(show)?;
+        let (options, durability) = random_options(&rng);
+        let options = options.env(env.clone());
+        let left_out = if rng.chance(60) { rng.next_u64() & rng.next_u64() } else { 0 };
+        let db = options.clone().open(&dir).map_err(|error| format!("cannot open a new store: {error}"))?;
         let now_ms = clock.now_ms();
-        let model = Model::new();
-        Ok(Self { seed, rng, clock, now_ms, options, dir, db, model, snapshots: Vec::new(), step: 0 })
+        Ok(Self {
+            seed,
+            rng,
+            clock,
+            now_ms,
+            options,
+            durability,
+            env,
+            dir,
+            db,
+            model: Model::new(),
+            snapshots: Vec::new(),
+            step: 0,
+            left_out,
+            written: Vec::new(),
+            settled: false,
+            unreliable: false,
+        })
     }
 
     /// Runs `steps` operations, then checks everything once more, also after a reopening.
@@ -84,10 +151,10 @@ impl Workload {
     ///
     /// When an answer differs from the model's, with the seed and the step.
     pub fn run(mut self, steps: u64) {
-        for _ in 0..steps {
-            self.step += 1;
-            let outcome = self.one();
+        for number in 1..=steps {
+            let outcome = self.step(number);
             self.report(outcome);
+            self.written.clear();
         }
         let outcome = self.compare_all().and_then(|()| self.reopen()).and_then(|()| self.compare_all());
         self.report(outcome);
@@ -102,8 +169,39 @@ impl Workload {
         }
     }
 
+    /// Does one step. What it does follows from the seed and its number, and from what the store holds; so steps
+    /// can be left out when a failure is to be made smaller.
+    pub(crate) fn step(&mut self, number: u64) -> Step {
+        self.step = number;
+        self.rng = SeededRng::new(SeededRng::new(self.seed ^ (number << 32)).next_u64());
+        self.one()?;
+        self.wrote();
+        Ok(())
+    }
+
+    /// The store has acknowledged what the model was changed by since the last call: as one write, or as nothing.
+    fn wrote(&mut self) {
+        let changes = self.model.take_changes();
+        if !changes.is_empty() {
+            self.written.push(changes);
+            self.settled = false;
+        }
+    }
+
+    /// The store has said that everything so far survives a power loss.
+    fn settle(&mut self) {
+        self.wrote();
+        self.settled = true;
+    }
+
+    fn choice(&self) -> u64 {
+        let choice = self.rng.below(1000);
+        let left_out = self.left_out >> (choice / CHOICES_PER_BIT) & 1 == 1;
+        if choice >= ALWAYS_CHOICES && left_out { choice % ALWAYS_CHOICES } else { choice }
+    }
+
     fn one(&mut self) -> Step {
-        match self.rng.below(1000) {
+        match self.choice() {
             0..=259 => self.put(),
             260..=299 => self.merge(),
             300..=359 => self.delete(),
@@ -122,9 +220,9 @@ impl Workload {
             }
             860..=899 => self.read_snapshot(),
             900..=919 => self.move_clock(),
-            920..=934 => self.db.flush().map_err(show),
+            920..=934 => self.flush(),
             935..=944 => self.compact(),
-            945..=954 => self.db.sync().map_err(show),
+            945..=954 => self.sync(),
             955..=974 => self.keyspaces(),
             975..=984 => self.bad_input(),
             985..=989 => self.compare_all(),
@@ -182,17 +280,27 @@ impl Workload {
         let (name, keyspace) = self.keyspace();
         let (key, value) = (self.key(), self.value());
         let (options, tag, expires_at_ms) = self.write_options();
-        keyspace.put_with(&key, &value, options).map_err(show)?;
-        self.model.set(&name, &key, Some(Cell { value, tag, expires_at_ms }));
+        self.model.set(&name, &key, Some(Cell { value: value.clone(), tag, expires_at_ms }));
+        keyspace.put_with(&key, &value, options).map_err(show)
+    }
+
+    fn flush(&mut self) -> Step {
+        self.db.flush().map_err(show)?;
+        self.settle();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Step {
+        self.db.sync().map_err(show)?;
+        self.settle();
         Ok(())
     }
 
     fn delete(&mut self) -> Step {
         let (name, keyspace) = self.keyspace();
         let key = self.key();
-        keyspace.delete(&key).map_err(show)?;
         self.model.set(&name, &key, None);
-        Ok(())
+        keyspace.delete(&key).map_err(show)
     }
 
     fn batch(&mut self) -> Step {
@@ -215,9 +323,8 @@ impl Workload {
                 after.set(&name, &key, Some(Cell { value, tag, expires_at_ms }));
             }
         }
-        batch.commit().map_err(show)?;
         self.model = after;
-        Ok(())
+        batch.commit().map_err(show).map(|_| ())
     }
 
     fn get(&mut self) -> Step {
@@ -227,59 +334,6 @@ impl Workload {
         let expected = self.model.get(&name, &key, self.now_ms).cloned();
         check(&format!("get {key:?} in {name}"), &found, &expected)?;
         check("contains", &keyspace.contains(&key).map_err(show)?, &expected.is_some())
-    }
-
-    fn multi_get(&mut self) -> Step {
-        let (name, keyspace) = self.keyspace();
-        let keys: Vec<Vec<u8>> = (0..self.rng.below(70)).map(|_| self.key()).collect();
-        let found = keyspace.multi_get(&keys).map_err(show)?;
-        let found: Vec<Option<Vec<u8>>> = found.into_iter().map(|v| v.map(|v| v.to_vec())).collect();
-        let model = |key: &Vec<u8>| self.model.get(&name, key, self.now_ms).map(|cell| cell.value.clone());
-        check("multi_get", &found, &keys.iter().map(model).collect())
-    }
-
-    fn scan(&mut self) -> Step {
-        let (name, keyspace) = self.keyspace();
-        if self.rng.chance(30) {
-            let key = self.key();
-            let prefix = key[..=self.rng.below(key.len() as u64) as usize].to_vec();
-            let expected = self.model.range(&name, &prefix, None, self.now_ms);
-            let expected = expected.into_iter().filter(|(key, _)| key.starts_with(&prefix)).collect();
-            return self.compare_iter(keyspace.prefix(&prefix), expected, "prefix");
-        }
-        let (mut low, mut high) = (self.key(), self.key());
-        if low > high {
-            std::mem::swap(&mut low, &mut high);
-        }
-        let expected = self.model.range(&name, &low, Some(&high), self.now_ms);
-        self.compare_iter(keyspace.range(low..high), expected, "range")
-    }
-
-    /// Consumes an iterator from a random mix of its ends, with seeks, and compares each answer.
-    fn compare_iter(&self, mut iter: Iter, expected: Vec<(Vec<u8>, Cell)>, what: &str) -> Step {
-        let mut expected: std::collections::VecDeque<_> = expected.into();
-        let from_front = self.rng.below(101);
-        let seeks = self.rng.chance(20);
-        loop {
-            if seeks && self.rng.chance(20) {
-                let key = self.key();
-                iter.seek(&key);
-                while expected.front().is_some_and(|(front, _)| *front < key) {
-                    expected.pop_front();
-                }
-            }
-            let (found, wanted) = if self.rng.chance(from_front) {
-                (iter.next_entry(), expected.pop_front())
-            } else {
-                (iter.next_back_entry(), expected.pop_back())
-            };
-            let found = found.transpose().map_err(show)?;
-            let found = found.map(|(key, entry)| (key.to_vec(), to_cell(&entry)));
-            check(what, &found, &wanted)?;
-            if found.is_none() {
-                return Ok(());
-            }
-        }
     }
 
     fn increment(&mut self) -> Step {
@@ -292,16 +346,16 @@ impl Workload {
             Some(cell) => std::str::from_utf8(&cell.value).ok().and_then(|text| text.parse::<i64>().ok()),
         };
         let sum = number.and_then(|number| number.checked_add(delta));
+        if let Some(sum) = sum {
+            let (tag, expires_at_ms) = old.map_or((0, 0), |cell| (cell.tag, cell.expires_at_ms));
+            let value = sum.to_string().into_bytes();
+            self.model.set(&name, &key, Some(Cell { value, tag, expires_at_ms }));
+        }
         match (keyspace.increment(&key, delta), sum) {
-            (Ok(found), Some(sum)) => {
-                check("increment", &found, &sum)?;
-                let (tag, expires_at_ms) = old.map_or((0, 0), |cell| (cell.tag, cell.expires_at_ms));
-                let value = sum.to_string().into_bytes();
-                self.model.set(&name, &key, Some(Cell { value, tag, expires_at_ms }));
-                Ok(())
-            }
+            (Ok(found), Some(sum)) => check("increment", &found, &sum),
             (Err(Error::NotAnInteger(_)), None) => Ok(()),
-            (found, expected) => Err(format!("increment: found {found:?}, expected {expected:?}")),
+            (Err(error), _) if is_outage(&error) => Err(Trouble::Store(error)),
+            (found, expected) => wrong(format!("increment: found {found:?}, expected {expected:?}")),
         }
     }
 
@@ -316,12 +370,12 @@ impl Workload {
             value.push(b'+');
             (!delete).then_some(value)
         };
-        let found = keyspace.update(&key, change).map_err(show)?.map(|v| v.to_vec());
         let expected = change(old.as_ref().map(|cell| &cell.value[..]));
-        check("update", &found, &expected)?;
         let (tag, expires_at_ms) = old.map_or((0, 0), |cell| (cell.tag, cell.expires_at_ms));
-        self.model.set(&name, &key, expected.map(|value| Cell { value, tag, expires_at_ms }));
-        Ok(())
+        let cell = expected.clone().map(|value| Cell { value, tag, expires_at_ms });
+        self.model.set(&name, &key, cell);
+        let found = keyspace.update(&key, change).map_err(show)?.map(|v| v.to_vec());
+        check("update", &found, &expected)
     }
 
     fn conditional(&mut self) -> Step {
@@ -334,58 +388,38 @@ impl Workload {
         Ok(())
     }
 
-    fn conditional_once(&mut self) -> Result<bool, String> {
+    fn conditional_once(&mut self) -> Result<bool, Trouble> {
         let (name, keyspace) = self.keyspace();
         let (read, written, value) = (self.key(), self.key(), self.value());
         let (entry, stamp) = keyspace.read(&read).map_err(show)?;
         check("read", &entry.map(|e| to_cell(&e)), &self.model.get(&name, &read, self.now_ms).cloned())?;
         let disturbed = self.rng.chance(40);
         if disturbed && self.rng.chance(20) {
-            keyspace.delete_range(&read[..]..=&read[..]).map_err(show)?;
             self.model.set(&name, &read, None);
+            keyspace.delete_range(&read[..]..=&read[..]).map_err(show)?;
+            self.wrote();
         } else if disturbed {
-            keyspace.put(&read, "disturbed").map_err(show)?;
             let cell = Cell { value: b"disturbed".to_vec(), tag: 0, expires_at_ms: 0 };
             self.model.set(&name, &read, Some(cell));
+            keyspace.put(&read, "disturbed").map_err(show)?;
+            self.wrote();
         }
         let mut batch = self.db.batch();
         batch.expect_in(&keyspace, &read, stamp);
         batch.put_in(&keyspace, &written, &value, WriteOptions::new());
+        let before = self.model.clone();
+        if !disturbed {
+            self.model.set(&name, &written, Some(Cell { value, tag: 0, expires_at_ms: 0 }));
+        }
         match batch.commit() {
-            Ok(_) if !disturbed => {
-                self.model.set(&name, &written, Some(Cell { value, tag: 0, expires_at_ms: 0 }));
-                Ok(true)
+            Ok(_) if !disturbed => Ok(true),
+            Err(Error::Conflict) => {
+                self.model = before;
+                Ok(disturbed)
             }
-            Err(Error::Conflict) => Ok(disturbed),
-            found => Err(format!("conditional commit: found {found:?}, disturbed: {disturbed}")),
+            Err(error) if is_outage(&error) => Err(Trouble::Store(error)),
+            found => wrong(format!("conditional commit: found {found:?}, disturbed: {disturbed}")),
         }
-    }
-
-    fn snapshot(&mut self) {
-        if self.snapshots.len() >= 4 {
-            let at = self.rng.below(self.snapshots.len() as u64) as usize;
-            self.snapshots.swap_remove(at);
-        }
-        self.snapshots.push((self.db.snapshot(), self.model.clone()));
-    }
-
-    fn read_snapshot(&mut self) -> Step {
-        if self.snapshots.is_empty() {
-            return Ok(());
-        }
-        let at = self.rng.below(self.snapshots.len() as u64) as usize;
-        let keys: Vec<Vec<u8>> = (0..self.rng.below(40)).map(|_| self.key()).collect();
-        let (name, keyspace) = self.keyspace();
-        let (snapshot, model) = &self.snapshots[at];
-        let key = self.key();
-        let found = snapshot.get_in(&keyspace, &key).map_err(show)?.map(|entry| to_cell(&entry));
-        check("get in snapshot", &found, &model.get(&name, &key, self.now_ms).cloned())?;
-        let found = snapshot.multi_get_in(&keyspace, &keys).map_err(show)?;
-        let found: Vec<Option<Cell>> = found.iter().map(|entry| entry.as_ref().map(to_cell)).collect();
-        let expected = keys.iter().map(|key| model.get(&name, key, self.now_ms).cloned()).collect();
-        check("multi_get in snapshot", &found, &expected)?;
-        let expected = model.range(&name, &key, None, self.now_ms);
-        self.compare_iter(snapshot.range_in(&keyspace, key..), expected, "range in snapshot")
     }
 
     fn move_clock(&mut self) -> Step {
@@ -393,65 +427,32 @@ impl Workload {
             self.clock.advance(Duration::from_millis(self.rng.below(3_000)));
         } else {
             // A clock that jumps back revives nothing: make the store look at the time first.
-            self.db.put_with("clock", "", WriteOptions::new().ttl(Duration::from_millis(1))).map_err(show)?;
-            let expires_at_ms = self.now_ms + 1;
-            self.model.set("default", b"clock", Some(Cell { value: Vec::new(), tag: 0, expires_at_ms }));
+            self.look_at_the_clock()?;
             self.clock.set_wall_ms(self.now_ms - self.rng.below(2_000));
         }
         self.now_ms = self.now_ms.max(self.clock.now_ms());
-        // The store, too, notices the time when it is asked to judge by it.
+        self.look_at_the_clock()
+    }
+
+    /// The store notices the time when it is asked to judge by it.
+    fn look_at_the_clock(&mut self) -> Step {
+        let cell = Cell { value: Vec::new(), tag: 0, expires_at_ms: self.now_ms + 1 };
+        self.model.set("default", b"clock", Some(cell));
         self.db.put_with("clock", "", WriteOptions::new().ttl(Duration::from_millis(1))).map_err(show)?;
-        let expires_at_ms = self.now_ms + 1;
-        self.model.set("default", b"clock", Some(Cell { value: Vec::new(), tag: 0, expires_at_ms }));
+        self.wrote();
         Ok(())
     }
 
     fn reopen(&mut self) -> Step {
         self.snapshots.clear();
         self.db.close().map_err(show)?;
+        self.settle();
         check("closed", &matches!(self.db.get("k"), Err(Error::Closed)), &true)?;
         self.db = self.options.clone().open(&self.dir).map_err(show)?;
-        Ok(())
-    }
-
-    fn compare_all(&mut self) -> Step {
-        for (name, _) in self.model.keyspaces.clone() {
-            let keyspace =
-                self.db.find_keyspace(&name).ok_or_else(|| format!("keyspace {name} is missing"))?;
-            let expected = self.model.range(&name, b"", None, self.now_ms);
-            self.compare_iter(keyspace.iter(), expected, "everything")?;
-        }
         Ok(())
     }
 }
 
 fn to_cell(entry: &terrace::Entry) -> Cell {
     Cell { value: entry.value.to_vec(), tag: entry.tag, expires_at_ms: entry.expires_at_ms.unwrap_or(0) }
-}
-
-fn random_options(rng: &SeededRng) -> Options {
-    let pick = |choices: &[u64]| choices[rng.below(choices.len() as u64) as usize];
-    let durability = match rng.below(4) {
-        0 => Durability::Memory,
-        1 => Durability::Interval(Duration::from_millis(50)),
-        2 => Durability::Sync,
-        _ => Durability::Process,
-    };
-    let l0_runs = pick(&[1, 2, 4]) as usize;
-    Options::new()
-        .memory_budget(pick(&[4 << 20, 64 << 20]))
-        .write_buffer(pick(&[256 << 10, 512 << 10, 1 << 20]))
-        .shards(pick(&[1, 2, 16, 64]) as usize)
-        .durability(durability)
-        .block_bytes(pick(&[512, 4096, 8192]) as usize)
-        .table_bytes(pick(&[64 << 10, 1 << 20, 32 << 20]))
-        .filter_bits_per_key(pick(&[0, 4, 10]) as u8)
-        .compression(if rng.chance(50) { Compression::Lz4 } else { Compression::None })
-        .compression_from_level(rng.below(4) as usize)
-        .level_ratio(pick(&[2, 4, 10]) as u32)
-        .l0_runs(l0_runs)
-        .l0_limit(l0_runs + 1 + rng.below(20) as usize)
-        .background_compaction(rng.chance(80))
-        .map_tables(rng.chance(30))
-        .merge_operator(Append)
 }

@@ -1,7 +1,7 @@
 //! A store is cut at every operation of its file system, under every kind of loss, and must keep its promises;
 //! and the explorer that says so must find planted bugs.
 //!
-//! `TERRACE_CRASH_FULL=1` stops at every operation of the workload and of every recovery (an hour or so).
+//! `TERRACE_CRASH_FULL=1` stops at every operation of the workload and of every recovery; `trust crash` does so for many workloads.
 //! In between: `TERRACE_CRASH_STRIDE=1` stops at every operation of the workload, `TERRACE_CRASH_INNER=n` crashes
 //! the recovery at n of these points, `TERRACE_CRASH_SEED=n` makes another workload.
 

@@ -92,6 +92,9 @@ pub use db::{
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub use upkeep::fuzzing;
 pub use upkeep::{
     StoreFiles,
     backup::{Backups, Catalog, Generation, Pruned},
@@ -108,5 +111,5 @@ pub use io::{
     fault::{Fault, FaultFs, FaultOp, FaultRule},
     manual::{ManualClock, SeededRng},
     os::os_fs,
-    sim::{CrashPolicy, PowerLoss, SimFs},
+    sim::{CrashPolicy, Moment, PowerLoss, SimFs},
 };

@@ -1,6 +1,6 @@
 //! Looking at what a crash has left: does it open, and is it what the store had promised?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use terrace::{CrashPolicy, Db, Durability, PowerLoss, SimFs, WriteOptions};
 
 use super::run::{DIR, Progress, options};
-use super::script::{Cell, Script, id_of, value};
+use super::script::{Cell, Registry, Script, id_of, value};
 
 /// What a store holds: the ids of the values, by keyspace and key.
 type Contents = BTreeMap<String, BTreeMap<Vec<u8>, u64>>;
@@ -46,13 +46,19 @@ impl Promise {
 
     /// Finds how many writes these contents are the outcome of.
     fn check(&self, script: &Script, found: &Contents) -> Result<(), String> {
-        let mut state = PrefixState::default();
+        let fitting = |at: usize| {
+            let registry = &script.registries[at];
+            registry.keys().eq(found.keys()).then(|| Difference::new(registry, found))
+        };
+        let mut candidates: Vec<Difference<'_>> = self.registry.clone().filter_map(fitting).collect();
         let mut earlier = None;
         for count in 0..=*self.writes.end() {
-            if count > 0 {
-                state.apply(&script.writes[count - 1]);
+            for cell in count.checked_sub(1).map_or(&[][..], |last| &script.writes[last]) {
+                for candidate in &mut candidates {
+                    candidate.apply(cell);
+                }
             }
-            let fits = self.registry.clone().any(|at| state.contents(script, at) == *found);
+            let fits = candidates.iter().any(|candidate| candidate.keys == 0);
             if fits && self.writes.contains(&count) {
                 return Ok(());
             }
@@ -69,28 +75,34 @@ impl Promise {
     }
 }
 
-/// The entries of every incarnation after a number of writes.
-#[derive(Default)]
-struct PrefixState {
-    incarnations: BTreeMap<u32, BTreeMap<Vec<u8>, u64>>,
+/// How a number of writes differs from what was found, kept up to date write by write.
+struct Difference<'a> {
+    /// What was found, by incarnation of the keyspace.
+    found: BTreeMap<u32, &'a BTreeMap<Vec<u8>, u64>>,
+    state: HashMap<(u32, &'a [u8]), u64>,
+    /// Keys at which the two differ.
+    keys: usize,
 }
 
-impl PrefixState {
-    fn apply(&mut self, cells: &[Cell]) {
-        for cell in cells {
-            let entries = self.incarnations.entry(cell.incarnation).or_default();
-            match cell.id {
-                Some(id) => entries.insert(cell.key.clone(), id),
-                None => entries.remove(&cell.key),
-            };
-        }
+impl<'a> Difference<'a> {
+    /// Before the first write. Names both have.
+    fn new(registry: &Registry, found: &'a Contents) -> Self {
+        let keys = found.values().map(BTreeMap::len).sum();
+        let found = registry.iter().map(|(name, incarnation)| (*incarnation, &found[name])).collect();
+        Self { found, state: HashMap::new(), keys }
     }
 
-    /// What a store shows after `registry` keyspace operations.
-    fn contents(&self, script: &Script, registry: usize) -> Contents {
-        let entries = |incarnation| self.incarnations.get(incarnation).cloned().unwrap_or_default();
-        let names = script.registries[registry].iter();
-        names.map(|(name, incarnation)| (name.clone(), entries(incarnation))).collect()
+    fn apply(&mut self, cell: &'a Cell) {
+        // Entries of earlier lives show nowhere.
+        let Some(entries) = self.found.get(&cell.incarnation) else { return };
+        let found = entries.get(&cell.key).copied();
+        let place = (cell.incarnation, &cell.key[..]);
+        let before = match cell.id {
+            Some(id) => self.state.insert(place, id),
+            None => self.state.remove(&place),
+        };
+        self.keys += usize::from(cell.id != found);
+        self.keys -= usize::from(before != found);
     }
 }
 
@@ -112,12 +124,7 @@ pub(super) fn verify(
         sim.stop_at(0);
         outcome
     }));
-    outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", panic_text(&*panic))))
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_string()
+    outcome.unwrap_or_else(|panic| Err(format!("panicked: {}", crate::panic_text(&*panic))))
 }
 
 /// Opens the store as the next process would.

@@ -109,7 +109,9 @@ impl Script {
         writer.writes(length);
         writer.step(Step::CompactAll);
         writer.long_keys();
-        writer.writes(length);
+        writer.writes(length / 2);
+        writer.long_keys();
+        writer.writes(length / 2);
         writer.drop_passing();
         writer.step(Step::Close);
         writer.step(Step::Open);

@@ -9,9 +9,8 @@ impl Workload {
     pub(super) fn merge(&mut self) -> Step {
         let (name, keyspace) = self.keyspace();
         let (key, operand) = (self.key(), self.operand());
-        keyspace.merge(&key, &operand).map_err(show)?;
         self.model.append(&name, &key, &operand, self.now_ms);
-        Ok(())
+        keyspace.merge(&key, &operand).map_err(show)
     }
 
     pub(super) fn merge_in_batch(&self, batch: &mut Batch, after: &mut Model) {

@@ -17,13 +17,12 @@ impl Workload {
     pub(super) fn delete_range(&mut self) -> Step {
         let (name, keyspace) = self.keyspace();
         let range = self.some_range();
+        apply(&mut self.model, &name, &range);
         let deleted = match &range {
             Range::Prefix(prefix) => keyspace.delete_prefix(prefix),
             Range::Keys(low, high) => keyspace.delete_range((low.clone(), high.clone())),
         };
-        deleted.map_err(show)?;
-        apply(&mut self.model, &name, &range);
-        Ok(())
+        deleted.map_err(show)
     }
 
     pub(super) fn delete_range_in_batch(&self, batch: &mut Batch, after: &mut Model) {

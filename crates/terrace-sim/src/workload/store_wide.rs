@@ -1,16 +1,19 @@
 //! The operations of a workload that concern the store as a whole: compaction, keyspaces, refusals, statistics.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use terrace::{Error, WriteOptions};
 
-use super::{Step, Workload, check, show};
-use crate::model::Cells;
+use super::{Step, Trouble, Workload, check, is_outage, show, wrong};
+use crate::model::Change;
 
 impl Workload {
     pub(super) fn compact(&mut self) -> Step {
         if self.rng.chance(50) {
-            return self.db.compact_all().map_err(show);
+            self.db.compact_all().map_err(show)?;
+            self.settle();
+            return Ok(());
         }
         let (mut low, mut high) = (self.key(), self.key());
         if low > high {
@@ -23,16 +26,18 @@ impl Workload {
         let name = format!("space{}", self.rng.below(4));
         match self.rng.below(3) {
             0 => {
+                self.model.change(Change::Create(name.clone()));
                 self.db.keyspace(&name).map_err(show)?;
-                self.model.keyspaces.entry(name).or_default();
             }
             1 => {
                 let handle = self.db.find_keyspace(&name);
-                let known = self.model.keyspaces.remove(&name).is_some();
+                let known = self.model.keyspaces.contains_key(&name);
+                self.model.change(Change::Drop(name.clone()));
                 match self.db.drop_keyspace(&name) {
                     Ok(()) if known => self.forget(&name, true),
                     Err(Error::UnknownKeyspace { .. }) if !known => {}
-                    found => return Err(format!("drop: found {found:?}, known: {known}")),
+                    Err(error) if is_outage(&error) => return Err(Trouble::Store(error)),
+                    found => return wrong(format!("drop: found {found:?}, known: {known}")),
                 }
                 if let Some(handle) = handle {
                     let refused = matches!(handle.get("k"), Err(Error::UnknownKeyspace { .. }));
@@ -41,8 +46,8 @@ impl Workload {
             }
             _ => {
                 let (name, keyspace) = self.keyspace();
+                self.model.change(Change::Clear(name.clone()));
                 keyspace.clear().map_err(show)?;
-                self.model.keyspaces.insert(name.clone(), Cells::new());
                 self.forget(&name, false);
             }
         }
@@ -61,7 +66,12 @@ impl Workload {
     }
 
     pub(super) fn bad_input(&mut self) -> Step {
-        let refused = |outcome: Result<(), Error>| matches!(outcome, Err(Error::InvalidInput(_)));
+        let outage = RefCell::new(None);
+        let refused = |outcome: Result<(), Error>| match outcome {
+            Err(Error::InvalidInput(_)) => true,
+            Err(error) if is_outage(&error) => outage.replace(Some(error)).is_none(),
+            _ => false,
+        };
         let zero_ttl = self.db.put_with("k", "v", WriteOptions::new().ttl(Duration::ZERO));
         let mut batch = self.db.batch();
         batch.put("half of a refused batch", "x").put("", "empty key");
@@ -75,6 +85,9 @@ impl Workload {
             refused(self.db.keyspace("").map(|_| ())),
             refused(self.db.drop_keyspace("default")),
         ];
+        if let Some(error) = outage.take() {
+            return Err(Trouble::Store(error));
+        }
         check("refused", &all, &[true; 8])?;
         check("nothing of it", &self.db.contains("half of a refused batch").map_err(show)?, &false)
     }
@@ -82,7 +95,9 @@ impl Workload {
     pub(super) fn statistics(&mut self) -> Step {
         let stats = self.db.stats();
         check("levels", &stats.levels.len(), &7)?;
-        check("background error", &stats.background_error, &None)?;
+        if !self.unreliable {
+            check("background error", &stats.background_error, &None)?;
+        }
         check("snapshots", &stats.snapshots, &(self.snapshots.len() as u64))
     }
 }

@@ -2,7 +2,7 @@
 
 use terrace::{Error, Transaction};
 
-use super::{Step, Workload, check, show, to_cell};
+use super::{Step, Trouble, Workload, check, is_outage, show, to_cell, wrong};
 use crate::model::{Cell, Model};
 
 impl Workload {
@@ -43,21 +43,23 @@ impl Workload {
         }
         let disturbed = read.filter(|_| self.rng.chance(20));
         if let Some((name, keyspace, key)) = &disturbed {
-            keyspace.put(key, "disturbed").map_err(show)?;
             let cell = Cell { value: b"disturbed".to_vec(), tag: 0, expires_at_ms: 0 };
             self.model.set(name, key, Some(cell));
+            keyspace.put(key, "disturbed").map_err(show)?;
+            self.wrote();
         }
         let wrote = !tx.is_empty();
-        match (tx.commit(), disturbed.is_some()) {
-            (Ok(_), false) => self.model = after,
-            (Ok(_), true) if !wrote => {}
-            (Ok(_), true) => {
-                return Err("a transaction committed although a key it had read was written".into());
-            }
-            (Err(Error::Conflict), true) => {}
-            (found, disturbed) => return Err(format!("commit: found {found:?}, disturbed: {disturbed}")),
+        if disturbed.is_none() {
+            self.model = after;
         }
-        Ok(())
+        match (tx.commit(), disturbed.is_some()) {
+            (Ok(_), true) if wrote => {
+                wrong("a transaction committed although a key it had read was written".to_string())
+            }
+            (Ok(_), _) | (Err(Error::Conflict), true) => Ok(()),
+            (Err(error), _) if is_outage(&error) => Err(Trouble::Store(error)),
+            (found, disturbed) => wrong(format!("commit: found {found:?}, disturbed: {disturbed}")),
+        }
     }
 
     fn write_in(&self, tx: &mut Transaction, after: &mut Model) -> Step {

@@ -11,8 +11,8 @@ use terrace::{File, Fs, LockGuard, RawRegion, SimFs};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Bug {
     /// An edit of the manifest that was claimed to be durable reaches the file only after the next change of
-    /// the directory or of the manifest, such as the removal of the files that the edit makes obsolete. Header
-    /// and snapshot of a new manifest are written as they should be.
+    /// the directory, such as the removal of the files that the edit makes obsolete, or before the next edit; and
+    /// so does the mark that it was synced. Header and snapshot of a new manifest are written as they should be.
     LateEdits,
     /// The directory is not synced after tables were made in it.
     ForgottenTables,
@@ -23,7 +23,7 @@ pub(crate) enum Bug {
 pub(crate) struct Careless {
     bug: Bug,
     disk: SimFs,
-    held: Arc<Mutex<Option<Held>>>,
+    held: Arc<Mutex<Vec<Held>>>,
     table_made: AtomicBool,
 }
 
@@ -54,10 +54,12 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 /// Writes what was held back.
-fn release(held: &Mutex<Option<Held>>) -> io::Result<()> {
-    let Some(late) = held.lock().expect("nobody panics with the lock").take() else { return Ok(()) };
-    late.file.write_all_at(&late.bytes, late.offset)?;
-    late.file.sync()
+fn release(held: &Mutex<Vec<Held>>) -> io::Result<()> {
+    for late in std::mem::take(&mut *held.lock().expect("nobody panics with the lock")) {
+        late.file.write_all_at(&late.bytes, late.offset)?;
+        late.file.sync()?;
+    }
+    Ok(())
 }
 
 impl Fs for Careless {
@@ -120,10 +122,13 @@ impl Fs for Careless {
     }
 }
 
+/// An edit takes two writes.
+const EDIT_AND_MARK: usize = 2;
+
 #[derive(Debug)]
 struct LateFile {
     file: Arc<dyn File>,
-    held: Arc<Mutex<Option<Held>>>,
+    held: Arc<Mutex<Vec<Held>>>,
     /// Whether header and snapshot are through.
     synced: Mutex<bool>,
 }
@@ -134,12 +139,15 @@ impl File for LateFile {
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        release(&self.held)?;
         if !*self.synced.lock().expect("nobody panics with the lock") {
+            release(&self.held)?;
             return self.file.write_all_at(buf, offset);
         }
+        if self.held.lock().expect("nobody panics with the lock").len() == EDIT_AND_MARK {
+            release(&self.held)?;
+        }
         let late = Held { file: Arc::clone(&self.file), bytes: buf.to_vec(), offset };
-        *self.held.lock().expect("nobody panics with the lock") = Some(late);
+        self.held.lock().expect("nobody panics with the lock").push(late);
         Ok(())
     }
 

@@ -127,7 +127,7 @@ impl Fs for OsFs {
         flock(&file, FlockOperation::NonBlockingLockExclusive)?;
         file.set_len(0)?;
         file.write_all_at(content, 0)?;
-        Ok(Box::new(OsLock { _file: file }))
+        Ok(Box::new(OsLock { file }))
     }
 
     fn is_locked(&self, path: &Path) -> io::Result<bool> {
@@ -152,7 +152,15 @@ impl Fs for OsFs {
 /// The lock is the kernel's, tied to the open file: it goes with the process, however that ends.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
+}
+
+impl Drop for OsLock {
+    /// Closing the file would do, were there no copies of it: a process that another thread is just starting has
+    /// one until it runs its own program, and the lock would be held as long.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl LockGuard for OsLock {}
@@ -235,5 +243,27 @@ impl Spawn for OsSpawn {
 
     fn cores(&self) -> usize {
         thread::available_parallelism().map_or(1, usize::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A store was closed while another thread started a process, and could not be opened again for a moment: the
+    /// new process had inherited the locked file. Found by the kill tests, which start processes side by side.
+    #[test]
+    fn a_lock_that_is_let_go_is_free_although_a_child_has_inherited_its_file() {
+        let path = tempfile::tempdir().unwrap().keep().join("LOCK");
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).unwrap();
+        flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let inherited = file.try_clone().unwrap();
+        let lock = OsLock { file };
+        assert!(OsFs::default().is_locked(&path).unwrap());
+        drop(lock);
+        drop(OsFs::default().lock(&path, b"1").unwrap());
+        drop(inherited);
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 }

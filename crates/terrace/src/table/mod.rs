@@ -16,6 +16,8 @@ mod cursor;
 mod filter;
 mod footer;
 mod frame;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod index;
 mod loaded;
 mod meta;

@@ -11,6 +11,8 @@ pub(crate) mod backup;
 pub(crate) mod dump;
 pub(crate) mod files;
 pub(crate) mod finding;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod inspect;
 mod order;
 pub(crate) mod progress;

@@ -17,6 +17,8 @@
 
 mod files;
 mod format;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod lane;
 mod log;
 mod replay;

@@ -17,6 +17,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod watch;
 
 use std::error::Error;
 use std::fmt;
@@ -27,12 +28,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use self::crash::{CrashPolicy, PowerLoss};
+pub use self::watch::Moment;
 
 use self::content::Content;
 use self::dir::{Entry, NodeId};
 use self::handle::{Handle, SimFile, SimLock, SimRegion};
 use self::state::{SimulatedDeath, State};
 use self::tree::names;
+use self::watch::Watcher;
 use super::{File, Fs, LockGuard, RawRegion};
 
 /// A file system in memory that can crash. Clones are handles to the same disk.
@@ -106,6 +109,12 @@ impl SimFs {
     /// The logged operations, oldest first, one line each: the schedule of a failing test.
     pub fn operation_log(&self) -> Vec<String> {
         self.shared.lock().log.clone().unwrap_or_default()
+    }
+
+    /// Has `watch` shown every operation just before it happens, in the thread of the call. It may crash the disk
+    /// there ([`Moment::crash`]) but must not call this disk. Replaces an earlier one.
+    pub fn watch(&self, watch: impl Fn(&Moment<'_>) + Send + Sync + 'static) {
+        self.shared.lock().watcher = Some(Watcher(Arc::new(watch)));
     }
 
     /// Limits the size of all files together: beyond it writes and preallocations fail with `StorageFull`.

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 
 use super::dir::{Dirs, Entries, Entry, Names, NodeId, ROOT};
 use super::file::{Change, FileNode};
+use super::watch::Watcher;
 
 /// Boot ids count up from here; zero would mean that the system does not say.
 const FIRST_BOOT_ID: u128 = 0x7E77_ACE0;
@@ -42,6 +43,8 @@ pub(super) struct State {
     pub(super) stopped: bool,
     /// What was done, when the test wants to know.
     pub(super) log: Option<Vec<String>>,
+    /// Who is shown every operation beforehand. Not handed on to what a crash leaves.
+    pub(super) watcher: Option<Watcher>,
 }
 
 impl Default for State {
@@ -59,6 +62,7 @@ impl Default for State {
             stop_at: None,
             stopped: false,
             log: None,
+            watcher: None,
         }
     }
 }
@@ -72,6 +76,7 @@ impl State {
             self.note(format_args!("stopped before: {what}"));
         }
         self.check_alive()?;
+        self.show(what);
         let number = self.operations;
         self.note(format_args!("{number}: {what}"));
         self.operations += 1;
@@ -106,6 +111,7 @@ impl State {
         self.operations = 0;
         self.stop_at = None;
         self.stopped = false;
+        self.watcher = None;
         self.log = self.log.as_ref().map(|_| Vec::new());
     }
 

@@ -1,0 +1,4 @@
+//! See `terrace_fuzz::log_record`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| terrace_fuzz::log_record(bytes));
