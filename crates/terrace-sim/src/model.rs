@@ -43,6 +43,12 @@ impl Model {
         };
     }
 
+    /// Removes the entries of a keyspace with keys in `low..high`.
+    pub fn delete_range(&mut self, keyspace: &str, low: &[u8], high: Option<&[u8]>) {
+        let Some(cells) = self.keyspaces.get_mut(keyspace) else { return };
+        cells.retain(|key, _| &key[..] < low || high.is_some_and(|high| &key[..] >= high));
+    }
+
     /// The live entries of a keyspace with keys in `low..high`, in order.
     pub fn range(
         &self,

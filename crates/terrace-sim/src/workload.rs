@@ -3,6 +3,7 @@
 //! One seed is one run: keys, values, choices and options all come from one generator, and the clock is the
 //! test's own. A failure prints the seed and the number of the step.
 
+mod range_delete;
 mod store_wide;
 
 use std::path::PathBuf;
@@ -101,7 +102,8 @@ impl Workload {
     fn one(&mut self) -> Step {
         match self.rng.below(1000) {
             0..=299 => self.put(),
-            300..=379 => self.delete(),
+            300..=359 => self.delete(),
+            360..=379 => self.delete_range(),
             380..=459 => self.batch(),
             460..=599 => self.get(),
             600..=639 => self.multi_get(),
@@ -194,7 +196,9 @@ impl Workload {
         for _ in 0..=self.rng.below(30) {
             let (name, keyspace) = self.keyspace();
             let key = self.key();
-            if self.rng.chance(25) {
+            if self.rng.chance(3) {
+                self.delete_range_in_batch(&mut batch, &mut after);
+            } else if self.rng.chance(25) {
                 batch.delete_in(&keyspace, &key);
                 after.set(&name, &key, None);
             } else {
@@ -329,7 +333,10 @@ impl Workload {
         let (entry, stamp) = keyspace.read(&read).map_err(show)?;
         check("read", &entry.map(|e| to_cell(&e)), &self.model.get(&name, &read, self.now_ms).cloned())?;
         let disturbed = self.rng.chance(40);
-        if disturbed {
+        if disturbed && self.rng.chance(20) {
+            keyspace.delete_range(&read[..]..=&read[..]).map_err(show)?;
+            self.model.set(&name, &read, None);
+        } else if disturbed {
             keyspace.put(&read, "disturbed").map_err(show)?;
             let cell = Cell { value: b"disturbed".to_vec(), tag: 0, expires_at_ms: 0 };
             self.model.set(&name, &read, Some(cell));

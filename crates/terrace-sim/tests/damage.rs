@@ -37,6 +37,11 @@ fn put(db: &Db, model: &mut Model, keys: std::ops::Range<u32>) {
     }
 }
 
+fn delete_range(db: &Db, model: &mut Model, low: &str, high: &str) {
+    db.delete_range(low..high).unwrap();
+    model.retain(|key, _| key < &low.into() || key >= &high.into());
+}
+
 /// A store with tables in two levels that was closed.
 fn closed_store() -> (SimFs, Model) {
     let (sim, mut model) = (SimFs::new(), Model::new());
@@ -47,6 +52,8 @@ fn closed_store() -> (SimFs, Model) {
     put(&db, &mut model, 60..100);
     db.delete("key000").unwrap();
     model.remove(&b"key000"[..]);
+    // The manifest keeps this one: it hides entries of a table.
+    delete_range(&db, &mut model, "key010", "key015");
     db.close().unwrap();
     (sim, model)
 }
@@ -64,6 +71,7 @@ fn live_store() -> (SimFs, Model) {
     batch.commit().unwrap();
     model.insert(b"key000".to_vec(), b"batched".to_vec());
     model.insert(b"key001".to_vec(), b"batched".to_vec());
+    delete_range(&db, &mut model, "key020", "key024");
     db.sync().unwrap();
     // The second sync makes durable what the first one has achieved.
     put(&db, &mut model, 60..61);

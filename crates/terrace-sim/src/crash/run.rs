@@ -75,7 +75,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     fn step(&mut self, step: &Step) -> Result<(), Error> {
         let registry_step = matches!(step, Step::Create(_) | Step::Drop(_) | Step::Clear(_));
-        self.progress.attempted += usize::from(matches!(step, Step::Write { .. }));
+        self.progress.attempted += usize::from(matches!(step, Step::Write { .. } | Step::DeleteRange { .. }));
         self.progress.registry_attempted += usize::from(registry_step);
         let made_durable = self.act(step)?;
         self.progress.acknowledged = self.progress.attempted;
@@ -99,6 +99,14 @@ impl Runner<'_> {
             Step::Write { cells, raised } => {
                 write(&db, cells, *raised)?;
                 return Ok(*raised || self.durability == Durability::Sync);
+            }
+            Step::DeleteRange { cells } => {
+                if let [first, ..] = &cells[..]
+                    && let Some(last) = cells.last()
+                {
+                    db.keyspace(first.keyspace)?.delete_range(&first.key[..]..=&last.key[..])?;
+                }
+                return Ok(self.durability == Durability::Sync);
             }
             Step::Create(name) => return db.keyspace(name).map(|_| false),
             Step::Drop(name) => return db.drop_keyspace(name).map(|()| false),

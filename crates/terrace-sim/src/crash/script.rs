@@ -42,6 +42,10 @@ pub(super) enum Step {
         cells: Vec<Cell>,
         raised: bool,
     },
+    /// Deletes the keys from the first to the last of `cells`, all of them deletes, by one marker.
+    DeleteRange {
+        cells: Vec<Cell>,
+    },
     Create(&'static str),
     Drop(&'static str),
     Clear(&'static str),
@@ -123,6 +127,10 @@ impl Script {
     }
 }
 
+fn key(n: u64) -> Vec<u8> {
+    format!("key{n:03}").into_bytes()
+}
+
 struct ScriptWriter {
     rng: SeededRng,
     script: Script,
@@ -170,11 +178,25 @@ impl ScriptWriter {
 
     fn writes(&mut self, count: u64) {
         for _ in 0..count {
+            if self.rng.chance(4) {
+                self.delete_range();
+                continue;
+            }
             let cells = if self.rng.chance(25) { 2 + self.rng.below(6) } else { 1 };
             let cells = (0..cells).map(|_| self.cell()).collect();
             let raised = self.rng.chance(3);
             self.write(cells, raised);
         }
+    }
+
+    fn delete_range(&mut self) {
+        let Cell { keyspace, incarnation, .. } = self.cell();
+        let first = self.rng.below(KEYS);
+        let last = (first + self.rng.below(20)).min(KEYS - 1);
+        let cell = |n| Cell { keyspace, incarnation, key: key(n), id: None };
+        let cells: Vec<Cell> = (first..=last).map(cell).collect();
+        self.script.writes.push(cells.clone());
+        self.step(Step::DeleteRange { cells });
     }
 
     fn write(&mut self, cells: Vec<Cell>, raised: bool) {
@@ -209,7 +231,7 @@ impl ScriptWriter {
             3..=4 if passing => PASSING,
             _ => DEFAULT,
         };
-        let key = format!("key{:03}", self.rng.below(KEYS)).into_bytes();
+        let key = key(self.rng.below(KEYS));
         let id = if self.rng.chance(20) { None } else { Some(self.new_id()) };
         Cell { keyspace, incarnation: self.registry[keyspace], key, id }
     }

@@ -19,9 +19,11 @@ pub(crate) enum Kind {
     Put = 1,
     /// The key has no value.
     Delete = 2,
+    /// No key from this one up to the value, exclusive, has a value. In the log only.
+    RangeDelete = 3,
 }
 
-// Reserved numbers, refused until they are built: 3 range delete, 4 merge operand, 5 value pointer.
+// Reserved numbers, refused until they are built: 4 merge operand, 5 value pointer.
 
 impl Kind {
     /// Decodes a kind byte (low three bits).
@@ -30,6 +32,7 @@ impl Kind {
         match bits {
             1 => Some(Self::Put),
             2 => Some(Self::Delete),
+            3 => Some(Self::RangeDelete),
             _ => None,
         }
     }
@@ -53,6 +56,8 @@ impl EntryMeta {
     pub(crate) const PUT: Self = Self { kind: Kind::Put, tag: 0, expires_at_ms: 0 };
     /// A delete.
     pub(crate) const DELETE: Self = Self { kind: Kind::Delete, tag: 0, expires_at_ms: 0 };
+    /// A range delete.
+    pub(crate) const RANGE_DELETE: Self = Self { kind: Kind::RangeDelete, tag: 0, expires_at_ms: 0 };
 
     /// Kind, tag and the expiry bit as one byte.
     #[inline]
@@ -88,7 +93,7 @@ pub(crate) struct EntryRef<'a> {
     pub(crate) key: &'a [u8],
     /// Kind, tag, expiry.
     pub(crate) meta: EntryMeta,
-    /// The value; empty for a delete.
+    /// The value; empty for a delete, the end of the range for a range delete.
     pub(crate) value: &'a [u8],
 }
 

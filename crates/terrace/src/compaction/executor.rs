@@ -13,7 +13,9 @@ use super::picker::{Choice, ChoiceKind};
 use super::visible::{Below, Counts, Retention};
 use crate::base::{Cursor, Error, Result, Seqno};
 use crate::table::{Table, TableMeta};
-use crate::version::{Edit, Level, LiveKeyspaces, Placed, Run, RunCursor, Version, shared_prefix_bytes};
+use crate::version::{
+    Edit, Level, LiveKeyspaces, Placed, RangeDeletes, Run, RunCursor, Version, shared_prefix_bytes,
+};
 
 /// What decides which entries are kept, listed after the inputs were chosen.
 #[derive(Clone, Debug)]
@@ -24,6 +26,14 @@ pub(crate) struct Readers {
     pub(crate) now_ms: u64,
     /// The keyspaces.
     pub(crate) keyspaces: LiveKeyspaces,
+}
+
+impl Readers {
+    /// Up to which range delete nothing remains that one of them hides, when all up to `applied` are applied:
+    /// a snapshot keeps what only newer ones hide.
+    pub(crate) fn cleared(&self, applied: Seqno) -> Seqno {
+        self.snapshots.iter().copied().min().map_or(applied, |oldest| oldest.min(applied))
+    }
 }
 
 /// Keys from `start` (from the first key without it) up to `end`, exclusive (to the last without it).
@@ -58,6 +68,8 @@ pub(crate) struct Job {
     inputs: Vec<Arc<Run>>,
     /// The runs of the levels deeper than the output that overlap it.
     deeper: Vec<Arc<Run>>,
+    /// The range deletes of the version.
+    range_deletes: RangeDeletes,
     /// The run one level deeper than the output, to which the outputs are aligned.
     next_level: Option<Arc<Run>>,
 }
@@ -74,7 +86,8 @@ impl Job {
         let next_level = levels.get(choice.output_level + 1).and_then(|level| level.run()).cloned();
         let next_level = if choice.output_level == 0 { None } else { next_level };
         let inputs = choice.inputs.iter().flat_map(|(_, tables)| chains(tables)).collect();
-        Self { choice, readers, inputs, deeper, next_level }
+        let range_deletes = version.range_deletes().clone();
+        Self { choice, readers, inputs, deeper, range_deletes, next_level }
     }
 
     /// The choice being carried out.
@@ -123,9 +136,12 @@ impl Job {
             Some(start) => merged.seek(start)?,
             None => merged.seek_to_first()?,
         }
+        let output =
+            Output { cleared_seqno: self.readers.cleared(self.range_deletes.last_seqno()), ..output.clone() };
         let Readers { snapshots, now_ms, keyspaces } = self.readers.clone();
-        let mut rule = Retention::new(snapshots, now_ms, keyspaces, self.below());
-        write_run(&mut merged, range.end.as_deref(), &mut rule, self.next_level.clone(), output)
+        let rule = Retention::new(snapshots, now_ms, keyspaces, self.below());
+        let mut rule = rule.under(Arc::clone(self.range_deletes.fragments()));
+        write_run(&mut merged, range.end.as_deref(), &mut rule, self.next_level.clone(), &output)
     }
 
     /// What lies below the output. Runs of level 0 never know: an older run may hold anything.

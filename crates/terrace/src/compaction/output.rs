@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::visible::{Counts, Retention, Verdict};
 use super::whole::{Input, Situation, is_kept_whole, pays};
 use crate::base::error::IoContext;
-use crate::base::{FileId, Kind, Result};
+use crate::base::{FileId, Kind, Result, Seqno};
 use crate::io::Fs;
 use crate::table::{TableMeta, TableOptions, TableWriter, table_path};
 use crate::version::Run;
@@ -40,6 +40,8 @@ pub(crate) struct Output<'a> {
     pub(crate) target_table_bytes: u64,
     /// The time, for the tables' properties.
     pub(crate) now_ms: u64,
+    /// Range deletes up to this one have been applied to what is written.
+    pub(crate) cleared_seqno: Seqno,
     /// Gives out file numbers.
     pub(crate) next_id: NextId<'a>,
     /// Visited every 64 KiB of input.
@@ -215,6 +217,7 @@ impl RunWriter<'_> {
                 let Output { fs, dir, options, .. } = self.output;
                 let mut writer = TableWriter::create(fs, dir, (self.output.next_id)(), *options)?;
                 writer.set_created_at_ms(self.output.now_ms);
+                writer.set_cleared_seqno(self.output.cleared_seqno);
                 writer
             }
         };

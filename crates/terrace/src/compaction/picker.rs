@@ -1,7 +1,8 @@
 //! The picker: a pure function from a version and its circumstances to what should be compacted next.
 //!
 //! Order of business: tables to drop unread; level 0 when it has too many runs; the level that most exceeds
-//! its size; tables that are mostly garbage; tables with tombstones where reads are slow for them. What running compactions hold is left alone, so several choices
+//! its size; tables that are mostly garbage; tables with tombstones where reads are slow for them; tables that
+//! keep range deletes alive when there are many. What running compactions hold is left alone, so several choices
 //! may run side by side. Nothing here does I/O or keeps state.
 //!
 //! Rules that keep reads right, whatever the sizes say:
@@ -47,6 +48,8 @@ pub(crate) struct PickerOptions {
     pub(crate) garbage_percent: u64,
     /// A table with tombstones is due when so many newer writes have been made than its newest entry.
     pub(crate) tombstone_age_seqnos: u64,
+    /// With more range deletes than this, tables are compacted so that the oldest may go.
+    pub(crate) range_deletes_max: usize,
 }
 
 impl Default for PickerOptions {
@@ -61,6 +64,7 @@ impl Default for PickerOptions {
             compaction_bytes_max: 1 << 30,
             garbage_percent: 50,
             tombstone_age_seqnos: 1 << 28,
+            range_deletes_max: 1000,
         }
     }
 }
@@ -157,10 +161,16 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .or_else(|| picker.fullest_level())
         .or_else(|| picker.garbage())
         .or_else(|| picker.stepped_over())
+        .or_else(|| picker.range_deleted())
+}
+
+/// The tables that can go unread, if there are any.
+pub(crate) fn pick_dead(version: &Version, options: &PickerOptions, at: &Situation<'_>) -> Option<Choice> {
+    Picker::new(version, options, at).dead_tables()
 }
 
 /// A choice that compacts every table that overlaps the range, of the shallowest level from `from` on that has
-/// any, into the next; `None` when all of them are in one level, or when a running compaction is in the way.
+/// any, into the next; at the deepest one, a table that range deletes have emptied in part. `None` when nothing is left, or when a running compaction is in the way.
 /// Called again after each step, with its output level, it settles a range by hand.
 pub(crate) fn pick_range(
     version: &Version,

@@ -4,14 +4,18 @@
 //! look the same to every reader but for the newest of them. So the newest version of each stripe stays and
 //! the rest are shadowed. Of what would stay,
 //! - entries of a dropped keyspace go;
+//! - an entry under a range delete goes, unless a snapshot is between the two;
 //! - a tombstone, or a put whose expiry has passed, goes if it is in the oldest stripe and nothing deeper
 //!   holds its key; otherwise the expired put becomes a tombstone, because it must go on hiding what is below;
-//! - at the very bottom, an entry of the oldest stripe has its seqno set to zero, which packs to nothing.
+//! - at the very bottom, an entry of the oldest stripe has its seqno set to zero, which packs to nothing,
+//!   unless it lies under a range delete that is still around: older ones do not hide it, and must not begin to.
 //!
 //! The snapshots must be listed after the inputs were chosen, so that one missing from the list is newer than
 //! every input entry. The input must be sorted by key ascending, then seqno descending.
 
-use crate::base::{EntryMeta, Kind, Seqno, key};
+use std::sync::Arc;
+
+use crate::base::{EntryMeta, Fragments, Kind, Seqno, key};
 use crate::version::LiveKeyspaces;
 
 /// Whether a key may exist below the output. Keys are asked in ascending order.
@@ -53,6 +57,8 @@ pub(crate) struct Counts {
     pub(crate) expired: u64,
     /// Dropped with their keyspace.
     pub(crate) keyspace: u64,
+    /// Dropped under a range delete.
+    pub(crate) range_deleted: u64,
 }
 
 impl Counts {
@@ -65,11 +71,12 @@ impl Counts {
         self.tombstones += other.tombstones;
         self.expired += other.expired;
         self.keyspace += other.keyspace;
+        self.range_deleted += other.range_deleted;
     }
 
     /// All that was left out.
     pub(crate) fn dropped(&self) -> u64 {
-        self.shadowed + self.tombstones + self.expired + self.keyspace
+        self.shadowed + self.tombstones + self.expired + self.keyspace + self.range_deleted
     }
 }
 
@@ -80,6 +87,9 @@ pub(crate) struct Retention {
     now_ms: u64,
     keyspaces: LiveKeyspaces,
     below: Below,
+    range_deletes: Arc<Fragments>,
+    /// Entries that have lost their number are not taken for older than range deletes.
+    spares_unnumbered: bool,
     current: Option<CurrentKey>,
     entered_key: bool,
     counts: Counts,
@@ -91,6 +101,8 @@ struct CurrentKey {
     dropped_keyspace: bool,
     /// The stripe of the last version that was not shadowed.
     stripe: Option<usize>,
+    /// Whether some range delete is over it.
+    under_range: bool,
 }
 
 impl Retention {
@@ -108,10 +120,24 @@ impl Retention {
             now_ms,
             keyspaces,
             below,
+            range_deletes: Arc::default(),
+            spares_unnumbered: false,
             current: None,
             entered_key: false,
             counts: Counts::default(),
         }
+    }
+
+    /// Leaves out what these range deletes hide.
+    pub(crate) fn under(mut self, range_deletes: Arc<Fragments>) -> Self {
+        self.range_deletes = range_deletes;
+        self
+    }
+
+    /// The same where range deletes may be around that compaction had applied and forgotten already: an entry
+    /// without a number may be newer than these, and stays.
+    pub(crate) fn under_forgotten(self, range_deletes: Arc<Fragments>) -> Self {
+        Self { spares_unnumbered: true, ..self.under(range_deletes) }
     }
 
     /// The counts so far.
@@ -120,9 +146,9 @@ impl Retention {
     }
 
     /// Whether `first` is not the key judged last, and all keys from it to `last` are in one keyspace that is still
-    /// there.
+    /// there, and under no range delete.
     pub(crate) fn keeps_span(&self, first: &[u8], last: &[u8]) -> bool {
-        if !self.starts_key(first) {
+        if !self.starts_key(first) || self.range_deletes.meets(first, last) {
             return false;
         }
         match (key::split(first), key::split(last)) {
@@ -170,14 +196,19 @@ impl Retention {
     fn enter(&mut self, key: &[u8]) {
         let id = key::split(key).map(|(id, _)| id);
         let dropped_keyspace = id.is_some_and(|id| self.keyspaces.is_dropped(id));
+        let under_range = !self.range_deletes.is_empty() && self.range_deletes.find(key).is_some();
         match &mut self.current {
             Some(current) => {
                 current.key.clear();
                 current.key.extend_from_slice(key);
                 current.dropped_keyspace = dropped_keyspace;
                 current.stripe = None;
+                current.under_range = under_range;
             }
-            None => self.current = Some(CurrentKey { key: key.to_vec(), dropped_keyspace, stripe: None }),
+            None => {
+                let key = key.to_vec();
+                self.current = Some(CurrentKey { key, dropped_keyspace, stripe: None, under_range });
+            }
         }
     }
 
@@ -189,8 +220,17 @@ impl Retention {
             return Verdict::Drop;
         }
         // The snapshots older than this entry; in stripe 0 it is visible to all of them.
-        let stripe =
-            if self.snapshots.is_empty() { 0 } else { self.snapshots.partition_point(|s| *s < seqno) };
+        let stripe_of = |seqno: Seqno| self.snapshots.partition_point(|s| *s < seqno);
+        let stripe = if self.snapshots.is_empty() { 0 } else { stripe_of(seqno) };
+        let under_range = current.under_range;
+        if under_range
+            && (seqno != 0 || !self.spares_unnumbered)
+            && let Some(marker) = self.range_deletes.find(key).and_then(|f| f.oldest_above(seqno))
+            && stripe_of(marker) == stripe
+        {
+            self.counts.range_deleted += 1;
+            return Verdict::Drop;
+        }
         if current.stripe == Some(stripe) {
             self.counts.shadowed += 1;
             return Verdict::Drop;
@@ -199,7 +239,7 @@ impl Retention {
         if !meta.is_live(self.now_ms) {
             if stripe == 0 && !may_hold(&mut self.below, key) {
                 let counter = match meta.kind {
-                    Kind::Delete => &mut self.counts.tombstones,
+                    Kind::Delete | Kind::RangeDelete => &mut self.counts.tombstones,
                     Kind::Put => &mut self.counts.expired,
                 };
                 *counter += 1;
@@ -208,7 +248,7 @@ impl Retention {
             let meta = if meta.kind == Kind::Put { EntryMeta::DELETE } else { meta };
             return Verdict::Keep(seqno, meta);
         }
-        let zero = stripe == 0 && matches!(self.below, Below::Nothing);
+        let zero = stripe == 0 && !under_range && matches!(self.below, Below::Nothing);
         Verdict::Keep(if zero { 0 } else { seqno }, meta)
     }
 }

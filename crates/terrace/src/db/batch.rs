@@ -1,16 +1,18 @@
 //! `Batch`: writes that are applied together or not at all, and the limits on what is written.
 
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::handle::Handle;
 use super::keyspace::Keyspace;
 use super::keyspaces::KeyspaceState;
 use super::options::Durability;
+use super::range_delete::{check_bounds, internal_range, prefix_bounds};
 use super::types::{Stamp, WriteOptions};
 use super::write::Commit;
 use crate::base::entry::take_entry;
-use crate::base::key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, push_prefix, split};
-use crate::base::{EntryMeta, EntryRef, Error, KeyspaceId, Result};
+use crate::base::key::{MAX_KEY_BYTES, MAX_VALUE_BYTES, prefix_successor, push_prefix, split};
+use crate::base::{EntryMeta, EntryRef, Error, KeyspaceId, Kind, Result};
 
 /// The most entries in one batch.
 pub const MAX_BATCH_ENTRIES: u32 = 1 << 20;
@@ -37,6 +39,7 @@ pub struct Batch {
     handle: Arc<Handle>,
     body: Vec<u8>,
     count: u32,
+    has_ranges: bool,
     reads: Vec<(Vec<u8>, Stamp)>,
     /// The keyspaces of all keys, with the numbers under which they are encoded.
     keyspaces: Vec<(Arc<KeyspaceState>, KeyspaceId)>,
@@ -57,7 +60,7 @@ impl Batch {
     pub(super) fn new(handle: &Arc<Handle>) -> Self {
         let handle = Arc::clone(handle);
         let (body, reads, keyspaces) = (Vec::new(), Vec::new(), Vec::new());
-        Self { handle, body, count: 0, reads, keyspaces, durability: None, error: None }
+        Self { handle, body, count: 0, has_ranges: false, reads, keyspaces, durability: None, error: None }
     }
 
     /// Adds a put to the default keyspace.
@@ -94,6 +97,63 @@ impl Batch {
         self.add(keyspace, key.as_ref(), Ok(EntryMeta::DELETE), &[])
     }
 
+    /// Adds the deletion of every key in `range` of the default keyspace; see [`Keyspace::delete_range`]. It
+    /// comes after the writes that were added before it, and before those added later.
+    pub fn delete_range<K: AsRef<[u8]>>(&mut self, range: impl RangeBounds<K>) -> &mut Self {
+        let keyspace = self.handle.default_keyspace();
+        self.delete_range_in(&keyspace, range)
+    }
+
+    /// Adds the deletion of every key of the default keyspace that starts with `prefix`.
+    pub fn delete_prefix(&mut self, prefix: impl AsRef<[u8]>) -> &mut Self {
+        let keyspace = self.handle.default_keyspace();
+        self.delete_prefix_in(&keyspace, prefix)
+    }
+
+    /// Adds the deletion of every key in `range` of a keyspace.
+    pub fn delete_range_in<K: AsRef<[u8]>>(
+        &mut self,
+        keyspace: &Keyspace,
+        range: impl RangeBounds<K>,
+    ) -> &mut Self {
+        let bounds = (range.start_bound().map(AsRef::as_ref), range.end_bound().map(AsRef::as_ref));
+        self.add_range(keyspace, bounds)
+    }
+
+    /// Adds the deletion of every key of a keyspace that starts with `prefix`.
+    pub fn delete_prefix_in(&mut self, keyspace: &Keyspace, prefix: impl AsRef<[u8]>) -> &mut Self {
+        let mut end = None;
+        let bounds = prefix_bounds(prefix.as_ref(), &mut end);
+        self.add_range(keyspace, bounds)
+    }
+
+    fn add_range(&mut self, keyspace: &Keyspace, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> &mut Self {
+        if self.error.is_some() {
+            return self;
+        }
+        let range = self
+            .check_keyspace(keyspace)
+            .and_then(|()| check_bounds(bounds))
+            .and_then(|()| internal_range(&keyspace.state, bounds));
+        let range = range.and_then(|(start, end)| {
+            let end = end.unwrap_or_default();
+            self.check_room(&start, &end).map(|()| (start, end))
+        });
+        match range {
+            Ok((start, end)) if start < end => {
+                EntryRef { key: &start, meta: EntryMeta::RANGE_DELETE, value: &end }.encode(&mut self.body);
+                self.count += 1;
+                self.has_ranges = true;
+                if let Some((id, _)) = split(&start) {
+                    self.note(keyspace, id);
+                }
+            }
+            Ok(_) => {} // No key is in it.
+            Err(error) => self.error = Some(error),
+        }
+        self
+    }
+
     fn add(&mut self, keyspace: &Keyspace, key: &[u8], meta: Result<EntryMeta>, value: &[u8]) -> &mut Self {
         if self.error.is_some() {
             return self;
@@ -126,17 +186,29 @@ impl Batch {
 
     /// Encodes the writes again, under the numbers that their keyspaces have now.
     fn renumber(&mut self) -> Result<()> {
-        let (mut body, mut key) = (Vec::with_capacity(self.body.len()), Vec::new());
+        let (mut body, mut key, mut end) = (Vec::with_capacity(self.body.len()), Vec::new(), Vec::new());
         let mut input = &self.body[..];
         while let Some(entry) = take_entry(&mut input) {
-            key.clear();
             let Some((old, user_key)) = split(entry.key) else { continue };
-            match self.keyspaces.iter().find(|(_, id)| *id == old) {
-                Some((state, _)) => push_prefix(&mut key, state.id()?),
-                None => push_prefix(&mut key, old),
-            }
+            let new = match self.keyspaces.iter().find(|(_, id)| *id == old) {
+                Some((state, _)) => state.id()?,
+                None => old,
+            };
+            key.clear();
+            push_prefix(&mut key, new);
             key.extend_from_slice(user_key);
-            EntryRef { key: &key, ..entry }.encode(&mut body);
+            let mut value = entry.value;
+            if entry.meta.kind == Kind::RangeDelete {
+                end.clear();
+                push_prefix(&mut end, new);
+                match split(value).filter(|(id, _)| *id == old) {
+                    Some((_, user_key)) => end.extend_from_slice(user_key),
+                    // To the end of the keyspace.
+                    None => end = prefix_successor(&end).unwrap_or_default(),
+                }
+                value = &end;
+            }
+            EntryRef { key: &key, value, ..entry }.encode(&mut body);
         }
         self.body = body;
         for (state, id) in &mut self.keyspaces {
@@ -201,6 +273,7 @@ impl Batch {
             let outcome = self.handle.core.write_batch(&Commit {
                 body: &self.body,
                 count: self.count,
+                has_ranges: self.has_ranges,
                 reads: &self.reads,
                 keyspaces: &self.keyspaces,
                 durability: self.handle.raised(self.durability),

@@ -18,7 +18,7 @@ use crate::base::{Error, Result};
 use crate::compaction::executor::{CompactionStats, Job, KeyRange, Readers};
 use crate::compaction::output::{NextId, Output, YieldPoint, discard};
 use crate::compaction::picker::{
-    Choice, Locks, PickerOptions, Situation, pending_compaction_bytes, pick, pick_range,
+    Choice, Locks, PickerOptions, Situation, pending_compaction_bytes, pick, pick_dead, pick_range,
 };
 use crate::version::{Edit, LiveKeyspaces, Version};
 
@@ -206,6 +206,7 @@ impl Core {
             options: self.table_options(level),
             target_table_bytes: self.options.table_bytes,
             now_ms: self.clock.now_ms(),
+            cleared_seqno: 0,
             next_id,
             yield_point,
         }
@@ -344,7 +345,8 @@ impl Core {
                 &last
             }
         };
-        let mut outcome = Ok(());
+        let dead = self.with_situation(&self.live_keyspaces(), &[], pick_dead);
+        let mut outcome = dead.map_or(Ok(()), |choice| self.carry_out(choice));
         // Downwards only: what flushes bring meanwhile is for the next time, or beside writers this never ended.
         let mut from = 0;
         while outcome.is_ok() {

@@ -159,7 +159,8 @@ impl Core {
         let write_buffer = self.write_buffer_bytes;
         let log = if self.wal.is_some() { write_buffer + write_buffer / 4 } else { 0 };
         let memtables = (2 * write_buffer).max(write_buffer + state.sealed_bytes());
-        let taken = memtables + log + self.cache.pinned_bytes() + budget / 16;
+        let range_deletes = 2 * state.version.range_deletes().fragments().bytes() as u64;
+        let taken = memtables + log + self.cache.pinned_bytes() + range_deletes + budget / 16;
         budget.saturating_sub(taken).max(budget / 16)
     }
 }

@@ -102,6 +102,7 @@ impl Core {
             write_amplification: ratio(written, get(&self.counters.flushed_bytes)),
             read_amplification: ratio(probes, filter.found),
             space_amplification: ratio(table_bytes, deepest),
+            range_deletes: state.version.range_deletes().list().len() as u64,
             last_seqno: self.last_seqno(),
             snapshots: self.shards.snapshots().count() as u64,
             compactions_running: self.compactions.running() as u64,

@@ -9,9 +9,9 @@ use std::sync::atomic::Ordering;
 use super::core::Core;
 use super::super_version::{Sealed, SuperVersion};
 use crate::base::id::MAX_SEQNO;
-use crate::base::{Cursor, Error, Result};
+use crate::base::{Cursor, Error, Fragments, RangeDelete, Result};
 use crate::compaction::executor::{KeyRange, Readers};
-use crate::compaction::output::{discard, write_run};
+use crate::compaction::output::{Output, discard, write_run};
 use crate::compaction::visible::{Below, Retention};
 use crate::table::{Table, TableMeta};
 use crate::version::{Edit, Placed};
@@ -26,12 +26,14 @@ impl Core {
         self.check_held()?;
         let Some(sealed) = self.current().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
-        let tables = self.write_memtable(&sealed)?;
+        let range_deletes = sealed.memtable.range_deletes();
+        let tables = self.write_memtable(&sealed, &range_deletes)?;
         let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
         let user_bytes: u64 = tables.iter().map(|t| t.raw_bytes).sum();
         let run = self.new_file_id().0; // File numbers only grow, so a later run has the larger ordinal.
         let added = tables.into_iter().map(|meta| Placed { level: 0, run, meta }).collect();
-        let edit = Edit { added, flushed_seqno: Some(sealed.last_seqno), ..Edit::default() };
+        let flushed_seqno = Some(sealed.last_seqno);
+        let edit = Edit { added, flushed_seqno, range_deletes, ..Edit::default() };
         self.commit_edit(edit, Some(&sealed))?;
         self.counters.flushed(user_bytes, written);
         self.stall.flushed(sealed.bytes, &*self.env.clock);
@@ -44,8 +46,10 @@ impl Core {
     }
 
     /// Writes a sealed memtable as one run, in parallel key ranges.
-    fn write_memtable(&self, sealed: &Sealed) -> Result<Vec<TableMeta>> {
+    fn write_memtable(&self, sealed: &Sealed, range_deletes: &[RangeDelete]) -> Result<Vec<TableMeta>> {
         let readers = self.readers();
+        let applied = range_deletes.iter().map(|delete| delete.seqno).max().unwrap_or(0);
+        let range_deletes = Arc::new(Fragments::new(range_deletes, &readers.snapshots));
         let by_size = (sealed.bytes / MIN_PART_BYTES).max(1) as usize;
         let borders = sealed.memtable.split_keys(self.parallelism().min(by_size));
         let mut ranges = Vec::with_capacity(borders.len() + 1);
@@ -56,6 +60,7 @@ impl Core {
         ranges.push(KeyRange { start, end: None });
         let new_id = || self.new_file_id();
         let output = self.output(0, &new_id, &|| Ok(false));
+        let output = Output { cleared_seqno: readers.cleared(applied), ..output };
         let write = |range: &KeyRange| {
             let mut cursor = sealed.memtable.cursor(MAX_SEQNO);
             match &range.start {
@@ -63,7 +68,8 @@ impl Core {
                 None => cursor.seek_to_first()?,
             }
             let Readers { snapshots, now_ms, keyspaces } = readers.clone();
-            let mut rule = Retention::new(snapshots, now_ms, keyspaces, Below::Unknown);
+            let rule = Retention::new(snapshots, now_ms, keyspaces, Below::Unknown);
+            let mut rule = rule.under(Arc::clone(&range_deletes));
             write_run(&mut cursor, range.end.as_deref(), &mut rule, None, &output)
         };
         let mut tables = Vec::new();
@@ -104,7 +110,7 @@ impl Core {
         // First, because an edit that makes no version must not become durable: no opening would get past it.
         let base = Arc::clone(&self.current().version);
         let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
-        let version = Arc::new(version);
+        let version = Arc::new(version.settle_range_deletes(&mut edit, &self.shards.snapshots().seqnos()));
         manifest.append(&edit).map_err(|error| match error {
             Error::Full { .. } if !manifest.is_poisoned() => {
                 // The edit is certainly not recorded, and so its new tables are nobody's.

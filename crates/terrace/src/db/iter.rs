@@ -10,13 +10,15 @@ use std::sync::Arc;
 use super::core::Core;
 use super::handle::Handle;
 use super::keyspaces::KeyspaceState;
+use super::range_delete::{internal_range, prefix_bounds};
 use super::read::Version;
+use super::skipping::Skipping;
 use super::snapshots::PinnedSeqno;
 use super::stepped::DeadEntries;
 use super::super_version::SuperVersion;
 use super::types::Entry;
-use crate::base::key::{prefix_successor, push_prefix};
-use crate::base::{Cursor, Result, Seqno, Slice};
+use crate::base::key::split;
+use crate::base::{Coverage, Cursor, Result, Seqno, Slice};
 use crate::compaction::merge::MergeCursor;
 
 /// Entries in key order; a `DoubleEndedIterator` over `(key, value)` pairs.
@@ -41,6 +43,8 @@ struct Source {
     core: Arc<Core>,
     state: Arc<SuperVersion>,
     at: Seqno,
+    /// What range deletes hide.
+    covered: Coverage,
     prefix_bytes: usize,
     /// First internal key still to be shown.
     low: Vec<u8>,
@@ -70,9 +74,8 @@ impl Iter {
         prefix: &[u8],
         snapshot: Option<&PinnedSeqno>,
     ) -> Self {
-        let end = prefix_successor(prefix);
-        let high = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        Self::open(handle, keyspace, (Bound::Included(prefix), high), snapshot)
+        let mut end = None;
+        Self::open(handle, keyspace, prefix_bounds(prefix, &mut end), snapshot)
     }
 
     /// The next entry with its tag and expiry.
@@ -131,45 +134,47 @@ impl Source {
     ) -> Result<Self> {
         let core = Arc::clone(&handle.core);
         core.check_open()?;
-        let mut prefix = Vec::new();
-        push_prefix(&mut prefix, keyspace.id()?);
-        let with_prefix = |key: &[u8], past: bool| {
-            let mut internal = Vec::with_capacity(prefix.len() + key.len() + 1);
-            internal.extend_from_slice(&prefix);
-            internal.extend_from_slice(key);
-            if past {
-                internal.push(0); // The very next key.
-            }
-            internal
-        };
-        let low = match bounds.0 {
-            Bound::Included(key) => with_prefix(key, false),
-            Bound::Excluded(key) => with_prefix(key, true),
-            Bound::Unbounded => prefix.clone(),
-        };
-        let high = match bounds.1 {
-            Bound::Included(key) => Some(with_prefix(key, true)),
-            Bound::Excluded(key) => Some(with_prefix(key, false)),
-            Bound::Unbounded => prefix_successor(&prefix),
-        };
+        let (low, high) = internal_range(keyspace, bounds)?;
         // The number is pinned until the state is, so that no flush in between drops what it needs.
         let own = if snapshot.is_none() { Some(core.pin_newest()) } else { None };
         let at = snapshot.or(own.as_ref()).map_or(0, PinnedSeqno::seqno);
         let state = core.shards.state_full();
+        let covered = Coverage::new(state.range_fragments(), at);
         drop(own);
-        let prefix_bytes = prefix.len();
+        let prefix_bytes = split(&low).map_or(0, |(_, user_key)| low.len() - user_key.len());
         let (scratch, dead) = (Vec::new(), DeadEntries::default());
-        Ok(Self { core, state, at, prefix_bytes, low, high, front: None, back: None, scratch, dead })
+        Ok(Self { core, state, at, covered, prefix_bytes, low, high, front: None, back: None, scratch, dead })
     }
 
     fn merged(&self) -> Merged {
         let mut sources: Vec<Box<dyn Cursor>> = Vec::new();
+        if !self.covered.is_empty() {
+            self.push_skipping(&mut sources);
+            return MergeCursor::new(sources);
+        }
         sources.push(Box::new(self.state.active.cursor(self.at)));
         for sealed in &self.state.sealed {
             sources.push(Box::new(sealed.memtable.cursor(self.at)));
         }
         sources.extend(self.state.version.cursors(&self.low, self.high.as_deref(), true));
         MergeCursor::new(sources)
+    }
+
+    /// The sources, each passing over what range deletes hide in it as a whole. One without anything to show is
+    /// left out: a memtable would be sorted for nothing.
+    fn push_skipping(&self, sources: &mut Vec<Box<dyn Cursor>>) {
+        let last = [0xff; 8];
+        let high = self.high.as_deref().unwrap_or(&last);
+        let sealed = self.state.sealed.iter().map(|sealed| &sealed.memtable);
+        for memtable in std::iter::once(&self.state.active).chain(sealed) {
+            let newest = memtable.max_seqno().unwrap_or(0).min(self.at);
+            if !self.covered.hides_all(&self.low, high, newest) {
+                sources.push(Box::new(Skipping::new(memtable.cursor(self.at), newest, self.covered.clone())));
+            }
+        }
+        for cursor in self.state.version.run_cursors(&self.low, self.high.as_deref(), true) {
+            sources.push(Box::new(Skipping::new(cursor, (), self.covered.clone())));
+        }
     }
 
     fn below_high(&self, key: &[u8]) -> bool {
@@ -200,7 +205,8 @@ impl Source {
                 continue;
             }
             let version = Version { seqno: cursor.seqno(), meta: cursor.meta(), value: cursor.value_slice() };
-            let entry = self.core.live(version);
+            let hidden = self.covered.newest(cursor.key()) > version.seqno;
+            let entry = if hidden { None } else { self.core.live(version) };
             let key = entry.is_some().then(|| self.user_key(cursor.key()));
             self.pass_versions(cursor)?;
             if let (Some(key), Some(entry)) = (key, entry) {
@@ -258,6 +264,8 @@ impl Source {
                 }
                 cursor.prev()?;
             }
+            let deleted = self.covered.newest(&internal);
+            let newest = newest.filter(|version| version.seqno >= deleted);
             let entry = newest.and_then(|version| self.core.live(version));
             if let Some(entry) = entry {
                 let key = self.user_key(&internal);

@@ -10,7 +10,7 @@ use super::read::Version;
 use super::super_version::SuperVersion;
 use super::types::Entry;
 use crate::base::hash::filter_hash;
-use crate::base::{Result, Seqno, Slice};
+use crate::base::{Result, Seqno};
 use crate::memtable::Memtable;
 use crate::table::Lookup;
 
@@ -86,7 +86,7 @@ impl SuperVersion {
         let mut lookups: Vec<_> = pending.iter().map(lookup).collect();
         self.version.get_all(&mut lookups, at)?;
         for (pending, lookup) in pending.iter().zip(lookups) {
-            versions[pending.place] = lookup.found.map(Version::from);
+            versions[pending.place] = self.under_range_deletes(lookup.key, at, lookup.found);
         }
         Ok(versions)
     }
@@ -107,9 +107,6 @@ fn find_group(
         memtable.prefetch_entry(key.hash);
     }
     for key in group {
-        if let Some(found) = memtable.get(key.hash, keys.get(key.place), at) {
-            let value = Slice::copy_from(found.value);
-            versions[key.place] = Some(Version { seqno: found.seqno, meta: found.meta, value });
-        }
+        versions[key.place] = Version::in_memtable(memtable, key.hash, keys.get(key.place), at);
     }
 }

@@ -26,6 +26,28 @@ impl From<Found> for Version {
     }
 }
 
+impl Version {
+    /// The newest version of `key` at or below `at` in a memtable.
+    #[inline]
+    pub(super) fn in_memtable(memtable: &Memtable, hash: u64, key: &[u8], at: Seqno) -> Option<Self> {
+        let deleted = memtable.range_deleted(key, at);
+        match memtable.get(hash, key, at) {
+            Some(found) if found.seqno > deleted => {
+                let value = Slice::copy_from(found.value);
+                Some(Self { seqno: found.seqno, meta: found.meta, value })
+            }
+            _ if deleted != 0 => Some(Self::range_deleted(deleted)),
+            _ => None,
+        }
+    }
+
+    /// What a range delete is to the keys under it.
+    #[cold]
+    fn range_deleted(seqno: Seqno) -> Self {
+        Self { seqno, meta: EntryMeta::DELETE, value: Slice::copy_from(&[]) }
+    }
+}
+
 impl SuperVersion {
     /// The memtables, newest first.
     pub(super) fn memtables(&self) -> impl Iterator<Item = &Memtable> {
@@ -35,12 +57,24 @@ impl SuperVersion {
     /// The newest version of `key` at or below `at`.
     pub(super) fn find(&self, hash: u64, key: &[u8], at: Seqno) -> Result<Option<Version>> {
         for memtable in self.memtables() {
-            if let Some(found) = memtable.get(hash, key, at) {
-                let value = Slice::copy_from(found.value);
-                return Ok(Some(Version { seqno: found.seqno, meta: found.meta, value }));
+            if let Some(found) = Version::in_memtable(memtable, hash, key, at) {
+                return Ok(Some(found));
             }
         }
-        Ok(self.version.get(key, filter_hash(key), at)?.map(Version::from))
+        let found = self.version.get(key, filter_hash(key), at)?;
+        Ok(self.under_range_deletes(key, at, found))
+    }
+
+    /// What was found in the tables, unless a range delete hides it.
+    #[inline]
+    pub(super) fn under_range_deletes(&self, key: &[u8], at: Seqno, found: Option<Found>) -> Option<Version> {
+        let deleted = self.version.range_deletes().newest(key, at);
+        match found {
+            // At the bottom an entry may have lost its number; it is older than no marker then.
+            Some(found) if found.seqno >= deleted => Some(found.into()),
+            _ if deleted != 0 => Some(Version::range_deleted(deleted)),
+            _ => None,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::options::{Durability, RecoveryObserver, RecoveryProgress};
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
 use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
-use crate::base::{EntryRef, Error, Result, Seqno};
+use crate::base::{EntryRef, Error, Kind, RangeDelete, Result, Seqno};
 use crate::version::Edit;
 use crate::wal::{ReplayReport, replay};
 
@@ -86,10 +86,19 @@ fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<(
         let within = |entry: &EntryRef<'_>| {
             entry.key.len() <= MAX_INTERNAL_KEY_BYTES && entry.value.len() <= MAX_VALUE_BYTES
         };
-        let Some(entry) = take_entry(&mut input).filter(within) else {
+        let malformed = || {
             let detail = format!("the record of write {first} holds fewer than {count} well-formed entries");
-            return Err(Error::corruption(&core.dir, 0, detail));
+            Error::corruption(&core.dir, 0, detail)
         };
+        let entry = take_entry(&mut input).ok_or_else(malformed)?;
+        if entry.meta.kind == Kind::RangeDelete {
+            let delete = RangeDelete::from_entry(&entry, seqno).ok_or_else(malformed)?;
+            core.current().active.delete_ranges(vec![delete], &[]);
+            continue;
+        }
+        if !within(&entry) {
+            return Err(malformed());
+        }
         let hash = core.hash(entry.key);
         let mut shard = core.shards.lock(core.shards.of(hash));
         shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);

@@ -27,6 +27,8 @@ pub struct Stats {
     pub space_amplification: f64,
     /// Estimated number of entries, old versions and tombstones included.
     pub entries: u64,
+    /// Range deletes that compaction has still to apply, those in memory not counted.
+    pub range_deletes: u64,
     /// The sequence number of the newest write.
     pub last_seqno: u64,
     /// Live snapshots and iterators.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::base::Seqno;
+use crate::base::{Fragments, Seqno};
 use crate::memtable::Memtable;
 use crate::version::Version;
 
@@ -37,6 +37,17 @@ impl SuperVersion {
     /// The sealed memtable to flush next.
     pub(super) fn oldest_sealed(&self) -> Option<&Sealed> {
         self.sealed.last()
+    }
+
+    /// Every range delete, as lists of fragments; nothing if there are none.
+    pub(super) fn range_fragments(&self) -> Vec<Arc<Fragments>> {
+        let mut lists = self.active.range_fragments();
+        lists.extend(self.sealed.iter().flat_map(|sealed| sealed.memtable.range_fragments()));
+        let in_version = self.version.range_deletes().fragments();
+        if !in_version.is_empty() {
+            lists.push(Arc::clone(in_version));
+        }
+        lists
     }
 
     /// Memory of the sealed memtables.

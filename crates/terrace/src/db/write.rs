@@ -34,6 +34,8 @@ pub(super) struct Commit<'a> {
     pub(super) body: &'a [u8],
     /// How many.
     pub(super) count: u32,
+    /// Whether range deletes are among them.
+    pub(super) has_ranges: bool,
     /// Keys that were read, with the stamp of the read.
     pub(super) reads: &'a [(Vec<u8>, Stamp)],
     /// The keyspaces of all these, with the numbers under which their keys are here.
@@ -97,8 +99,11 @@ impl Core {
         let body_crc = if self.wal.is_some() { checksum::plain(commit.body) } else { 0 };
         let last = loop {
             self.admit(commit.body.len() as u64)?;
-            let mut locked =
-                self.shards.lock_several(hashes.iter().chain(&read_hashes).map(|hash| self.shards.of(*hash)));
+            let mut locked = if commit.has_ranges {
+                self.shards.lock_several(0..self.shards.count())
+            } else {
+                self.shards.lock_several(hashes.iter().chain(&read_hashes).map(|hash| self.shards.of(*hash)))
+            };
             check_keyspaces(commit.keyspaces)?;
             self.check_reads(commit.reads, &read_hashes)?;
             if hashes.is_empty() {
@@ -112,7 +117,11 @@ impl Core {
                 continue;
             }
             let first = self.append(locked.get(home), commit.count, commit.body, body_crc)?;
-            self.insert_all(&mut locked, first, commit.body, &hashes);
+            if commit.has_ranges {
+                self.insert_with_ranges(&mut locked, first, commit.body, &hashes);
+            } else {
+                self.insert_all(&mut locked, first, commit.body, &hashes);
+            }
             let outgrown = self.outgrown(locked.get(home));
             drop(locked);
             if let Some(active) = outgrown {
@@ -120,6 +129,9 @@ impl Core {
             }
             break first + u64::from(commit.count) - 1;
         };
+        if commit.has_ranges {
+            self.hasten_range_deletes(commit.body);
+        }
         self.after_write(last, commit.durability)?;
         Ok(last)
     }

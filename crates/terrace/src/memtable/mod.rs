@@ -19,6 +19,7 @@ mod order;
 mod pool;
 mod prefetch;
 mod published;
+mod ranges;
 mod shard;
 mod sort;
 mod witness;
@@ -33,11 +34,12 @@ use std::sync::Arc;
 pub(crate) use cursor::MemCursor;
 use order::Order;
 pub(crate) use pool::ChunkPool;
+use ranges::Ranges;
 use shard::Shard;
 pub(crate) use shard::ShardWriter;
 
 use crate::base::sync::{AtomicUsize, Ordering};
-use crate::base::{EntryMeta, Seqno};
+use crate::base::{EntryMeta, Fragments, RangeDelete, Seqno};
 
 /// The most shards a memtable may have: the index leaves that many bits of the hash, and more, alone.
 const MAX_SHARDS: usize = 256;
@@ -57,6 +59,7 @@ pub(crate) struct MemtableOptions {
 pub(crate) struct Memtable {
     shards: Box<[Shard]>,
     order: Order,
+    ranges: Ranges,
     bytes: AtomicUsize,
     pool: Arc<ChunkPool>,
 }
@@ -89,6 +92,7 @@ impl Memtable {
         }
         let memtable = Arc::new(Self {
             order: Order::new(count),
+            ranges: Ranges::new(),
             shards: shards.into_boxed_slice(),
             bytes: AtomicUsize::new(bytes),
             pool: Arc::clone(pool),
@@ -115,10 +119,39 @@ impl Memtable {
         self.shard(hash).get(hash, key, at)
     }
 
-    /// The newest seqno of `key`, for conflict checks.
+    /// The newest seqno that says anything about `key`, for conflict checks.
     #[inline]
     pub(crate) fn newest(&self, hash: u64, key: &[u8]) -> Option<Seqno> {
-        self.shard(hash).newest(hash, key).map(|entry| entry.seqno)
+        let deleted = Some(self.range_deleted(key, Seqno::MAX)).filter(|seqno| *seqno != 0);
+        self.shard(hash).newest(hash, key).map(|entry| entry.seqno).max(deleted)
+    }
+
+    /// Adds range deletes, which are visible to readers when this returns. Whoever adds them has every shard to
+    /// itself, and has inserted the points of the same batch. `snapshots`: see `Fragments::new`.
+    pub(crate) fn delete_ranges(&self, deletes: Vec<RangeDelete>, snapshots: &[Seqno]) {
+        self.add_bytes(self.ranges.add(deletes, snapshots));
+    }
+
+    /// The newest range delete over `key` that a reader at `at` sees; 0 if there is none. To be asked before
+    /// the key itself is looked for.
+    #[inline]
+    pub(crate) fn range_deleted(&self, key: &[u8], at: Seqno) -> Seqno {
+        if self.ranges.count() == 0 { 0 } else { self.ranges.newest(key, at) }
+    }
+
+    /// Whether there is any range delete.
+    pub(crate) fn has_range_deletes(&self) -> bool {
+        self.ranges.count() != 0
+    }
+
+    /// The range deletes as lists of fragments.
+    pub(crate) fn range_fragments(&self) -> Vec<Arc<Fragments>> {
+        self.ranges.lists()
+    }
+
+    /// The range deletes that a reader can tell apart.
+    pub(crate) fn range_deletes(&self) -> Vec<RangeDelete> {
+        self.ranges.deletes()
     }
 
     /// Asks the processor for the cache line a `get` of `hash` needs first.
@@ -157,7 +190,7 @@ impl Memtable {
 
     /// Whether nothing has been inserted.
     pub(crate) fn is_empty(&self) -> bool {
-        self.shards.iter().all(|shard| shard.entries() == 0)
+        self.ranges.count() == 0 && self.shards.iter().all(|shard| shard.entries() == 0)
     }
 
     /// The smallest seqno in the memtable.
@@ -166,8 +199,7 @@ impl Memtable {
         self.shards.iter().filter_map(Shard::seqno_range).map(|range| range.0).min()
     }
 
-    /// The largest seqno in the memtable.
-    #[cfg(test)]
+    /// The largest seqno of a point entry in the memtable.
     pub(crate) fn max_seqno(&self) -> Option<Seqno> {
         self.shards.iter().filter_map(Shard::seqno_range).map(|range| range.1).max()
     }

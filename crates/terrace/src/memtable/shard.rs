@@ -146,7 +146,6 @@ impl Shard {
     }
 
     /// The smallest and the largest seqno.
-    #[cfg(test)]
     pub(super) fn seqno_range(&self) -> Option<(Seqno, Seqno)> {
         let last = self.progress.last_seqno.load(Ordering::Acquire);
         (last != 0).then(|| (self.progress.first_seqno.load(Ordering::Relaxed), last))

@@ -5,8 +5,8 @@ use crate::base::{FileId, Seqno};
 
 /// A table's identity, size, key range and summary; kept in the manifest.
 ///
-/// Encoding: nine varints in the order id, file bytes, entries, tombstones, smallest and largest sequence
-/// number, raw bytes, latest and earliest expiry; then the smallest and the largest key, each with its
+/// Encoding: ten varints in the order id, file bytes, entries, tombstones, smallest and largest sequence
+/// number, raw bytes, latest and earliest expiry, cleared sequence number; then the smallest and the largest key, each with its
 /// length as a varint before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TableMeta {
@@ -32,6 +32,9 @@ pub(crate) struct TableMeta {
     pub(crate) max_expires_at_ms: u64,
     /// The earliest expiry of any entry; 0 when none expires.
     pub(crate) min_expires_at_ms: u64,
+    /// No entry is hidden from every reader by a range delete up to this one: what was hidden was left out when
+    /// the table was written.
+    pub(crate) cleared_seqno: Seqno,
 }
 
 impl TableMeta {
@@ -47,6 +50,7 @@ impl TableMeta {
             self.raw_bytes,
             self.max_expires_at_ms,
             self.min_expires_at_ms,
+            self.cleared_seqno,
         ] {
             push_u64(out, number);
         }
@@ -65,6 +69,7 @@ impl TableMeta {
         let raw_bytes = take_u64(input)?;
         let max_expires_at_ms = take_u64(input)?;
         let min_expires_at_ms = take_u64(input)?;
+        let cleared_seqno = take_u64(input)?;
         let smallest = take_prefixed(input)?.to_vec();
         let largest = take_prefixed(input)?.to_vec();
         Some(Self {
@@ -79,6 +84,7 @@ impl TableMeta {
             raw_bytes,
             max_expires_at_ms,
             min_expires_at_ms,
+            cleared_seqno,
         })
     }
 }
@@ -90,11 +96,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn round_trip(numbers: [u64; 9], smallest: Vec<u8>, largest: Vec<u8>, rest: Vec<u8>) {
-            let [id, file_bytes, entries, tombstones, min_seqno, max_seqno, raw_bytes, max, min] = numbers;
+        fn round_trip(numbers: [u64; 10], smallest: Vec<u8>, largest: Vec<u8>, rest: Vec<u8>) {
+            let [id, file_bytes, entries, tombstones, min_seqno, max_seqno, raw_bytes, max, min, cleared_seqno] = numbers;
             let meta = TableMeta {
                 id: FileId(id), file_bytes, entries, tombstones, smallest, largest, min_seqno, max_seqno,
-                raw_bytes, max_expires_at_ms: max, min_expires_at_ms: min,
+                raw_bytes, max_expires_at_ms: max, min_expires_at_ms: min, cleared_seqno,
             };
             let mut out = Vec::new();
             meta.encode(&mut out);

@@ -48,6 +48,7 @@ impl Properties {
             raw_bytes: 0,
             max_expires_at_ms: 0,
             min_expires_at_ms: 0,
+            cleared_seqno: 0,
         };
         Self {
             meta,

@@ -133,6 +133,7 @@ impl Pass<'_> {
         let mut stored = self.loaded.properties()?;
         // What a reader cannot count.
         (self.counted.created_at_ms, self.counted.origin) = (stored.created_at_ms, stored.origin);
+        self.counted.meta.cleared_seqno = stored.meta.cleared_seqno;
         let file_bytes = self.table.meta().file_bytes;
         (self.counted.meta.file_bytes, stored.meta.file_bytes) = (file_bytes, file_bytes);
         let corrupt = |detail| Err(Error::corruption(self.table.path(), 0, detail));

@@ -75,6 +75,11 @@ impl TableWriter {
         self.properties.created_at_ms = now_ms;
     }
 
+    /// Notes that nothing comes which a range delete up to this one hides from every reader; 0 when never called.
+    pub(crate) fn set_cleared_seqno(&mut self, seqno: Seqno) {
+        self.properties.meta.cleared_seqno = seqno;
+    }
+
     /// Adds the next entry: keys ascending, and versions of one key from newest to oldest.
     pub(crate) fn add(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta, value: &[u8]) -> Result<()> {
         let first = self.properties.meta.entries == 0;

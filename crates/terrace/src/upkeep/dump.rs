@@ -119,7 +119,9 @@ fn text(bytes: &[u8]) -> String {
 /// One entry on one line.
 fn entry(key: &[u8], seqno: u64, meta: EntryMeta, value: &[u8]) -> String {
     let mut line = format!("{seqno} {:?} {}", meta.kind, key_at(key, &State::default()));
-    if meta.kind != Kind::Delete {
+    if meta.kind == Kind::RangeDelete {
+        let _ = write!(line, " up to {}", key_at(value, &State::default()));
+    } else if meta.kind != Kind::Delete {
         let shown = &value[..value.len().min(VALUE_BYTES)];
         let more = if shown.len() < value.len() { "…" } else { "" };
         // Writing to a string cannot fail.

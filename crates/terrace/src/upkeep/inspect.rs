@@ -201,6 +201,13 @@ pub(super) fn summary(offset: u64, edit: &Edit) -> EditSummary {
     for (id, name) in &edit.renamed {
         say(format!("rename keyspace {} to {name:?}", id.0));
     }
+    for delete in &edit.range_deletes {
+        let [start, end] = [&delete.start, &delete.end].map(|key| key.escape_ascii());
+        say(format!("range delete {} from \"{start}\" up to \"{end}\"", delete.seqno));
+    }
+    for seqno in &edit.settled_range_deletes {
+        say(format!("range delete {seqno} is applied"));
+    }
     let numbers = [
         ("flushed up to", edit.flushed_seqno),
         ("next file", edit.next_file_id),

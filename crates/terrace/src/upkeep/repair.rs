@@ -17,7 +17,7 @@ use crate::base::entry::take_entry;
 use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES, split};
-use crate::base::{Cursor, Error, FileId, KeyspaceId, Result, Seqno};
+use crate::base::{Cursor, Error, FileId, Fragments, KeyspaceId, Kind, RangeDelete, Result, Seqno};
 use crate::compaction::merge::MergeCursor;
 use crate::compaction::output::{Output, write_run};
 use crate::compaction::visible::{Below, Retention};
@@ -61,6 +61,7 @@ struct Sources {
     tables: Vec<Salvaged>,
     log: Arc<Memtable>,
     pen: ShardWriter,
+    range_deletes: Vec<RangeDelete>,
     outcome: Salvage,
     keyspaces: BTreeSet<KeyspaceId>,
     max_seqno: Seqno,
@@ -83,6 +84,7 @@ impl StoreFiles {
             tables: Vec::new(),
             log,
             pen,
+            range_deletes: registry.state().range_deletes.values().cloned().collect(),
             outcome: Salvage { manifest_rebuilt: !registry.is_whole(), ..Salvage::default() },
             keyspaces: BTreeSet::new(),
             max_seqno: registry.state().flushed_seqno,
@@ -218,12 +220,20 @@ impl Sources {
         let mut input = body;
         for _ in 0..count {
             let Some(entry) = take_entry(&mut input) else { return false };
-            if entry.key.len() > MAX_INTERNAL_KEY_BYTES || entry.value.len() > MAX_VALUE_BYTES {
+            let is_sound = match entry.meta.kind {
+                Kind::RangeDelete => RangeDelete::from_entry(&entry, first).is_some(),
+                _ => entry.key.len() <= MAX_INTERNAL_KEY_BYTES && entry.value.len() <= MAX_VALUE_BYTES,
+            };
+            if !is_sound {
                 return false;
             }
             entries.push(entry);
         }
         for (seqno, entry) in (first..).zip(entries) {
+            if let Some(delete) = RangeDelete::from_entry(&entry, seqno) {
+                self.range_deletes.push(delete);
+                continue;
+            }
             self.keyspaces.extend(split(entry.key).map(|(id, _)| id));
             self.pen.insert(filter_hash(entry.key), entry.key, seqno, entry.meta, entry.value);
         }
@@ -269,6 +279,7 @@ impl Sources {
             options,
             target_table_bytes: TABLE_BYTES,
             now_ms: self.clock_ms,
+            cleared_seqno: 0,
             next_id: &next_id,
             yield_point: &|| Ok(false),
         };
@@ -278,7 +289,13 @@ impl Sources {
         }
         let mut merged = MergeCursor::new(sources);
         merged.seek_to_first()?;
-        let mut rule = Retention::new(Vec::new(), self.clock_ms, state.live_keyspaces(), Below::Nothing);
+        let rule = Retention::new(Vec::new(), self.clock_ms, state.live_keyspaces(), Below::Nothing);
+        let range_deletes = Arc::new(Fragments::new(&self.range_deletes, &[]));
+        let mut rule = if self.outcome.manifest_rebuilt {
+            rule.under_forgotten(range_deletes)
+        } else {
+            rule.under(range_deletes)
+        };
         let written = write_run(&mut merged, None, &mut rule, None, &output)?;
         for meta in written.into_iter().flat_map(|written| written.tables) {
             self.outcome.tables += 1;

@@ -14,12 +14,14 @@
 //!   7 keyspace dropped    varint id
 //!   8 keyspace renamed    varint id | new name (UTF-8) to the payload's end
 //!   9 next keyspace id    varint          ids from it on have not been given out
+//!  10 range delete        varint seqno | varint length, first internal key | end key to the payload's end
+//!  11 range delete gone   varint seqno
 //! ```
 //!
 //! An unknown tag is refused: an edit that is understood in part describes another store.
 
 use crate::base::varint::{push_prefixed, push_u64, take_prefixed, take_u64};
-use crate::base::{FileId, KeyspaceId, Seqno};
+use crate::base::{FileId, KeyspaceId, RangeDelete, Seqno};
 use crate::table::TableMeta;
 
 /// A table and its place.
@@ -54,6 +56,10 @@ pub(crate) struct Edit {
     pub(crate) renamed: Vec<(KeyspaceId, String)>,
     /// Keyspace ids from this one on have not been given out. Creating one implies it.
     pub(crate) next_keyspace_id: Option<u32>,
+    /// Range deletes of flushed memtables that hide entries of tables.
+    pub(crate) range_deletes: Vec<RangeDelete>,
+    /// Range deletes, by number, that hide nothing any more.
+    pub(crate) settled_range_deletes: Vec<Seqno>,
 }
 
 /// Levels are numbered 0 to `LEVELS - 1`.
@@ -69,6 +75,10 @@ mod tag {
     pub(super) const DROPPED: u64 = 7;
     pub(super) const RENAMED: u64 = 8;
     pub(super) const NEXT_KEYSPACE_ID: u64 = 9;
+    pub(super) const RANGE_DELETE: u64 = 10;
+    pub(super) const SETTLED_RANGE_DELETE: u64 = 11;
+    /// The largest of them.
+    pub(super) const LAST: u64 = SETTLED_RANGE_DELETE;
 }
 
 impl Edit {
@@ -113,6 +123,13 @@ impl Edit {
         if let Some(id) = self.next_keyspace_id {
             field(tag::NEXT_KEYSPACE_ID, &[u64::from(id)], &[]);
         }
+        for delete in &self.range_deletes {
+            let keys = [&delete.start[..], &delete.end[..]].concat();
+            field(tag::RANGE_DELETE, &[delete.seqno, delete.start.len() as u64], &keys);
+        }
+        for seqno in &self.settled_range_deletes {
+            field(tag::SETTLED_RANGE_DELETE, &[*seqno], &[]);
+        }
     }
 
     /// Decodes fields to the end of `input`; the text says what is wrong.
@@ -124,7 +141,7 @@ impl Edit {
                 .ok_or_else(|| format!("edit field {tag} is longer than its record"))?;
             let known = edit.decode_field(tag, &mut payload);
             if !known.ok_or_else(|| format!("edit field {tag} is malformed"))? {
-                return Err(format!("unknown edit field {tag}, expected 1 to {}", tag::NEXT_KEYSPACE_ID));
+                return Err(format!("unknown edit field {tag}, expected 1 to {}", tag::LAST));
             }
             if !payload.is_empty() {
                 return Err(format!("edit field {tag} has {} bytes too many", payload.len()));
@@ -151,6 +168,8 @@ impl Edit {
             tag::DROPPED => self.dropped.push(take_keyspace(payload)?),
             tag::RENAMED => self.renamed.push((take_keyspace(payload)?, take_name(payload)?)),
             tag::NEXT_KEYSPACE_ID => self.next_keyspace_id = Some(take_keyspace(payload)?.0),
+            tag::RANGE_DELETE => self.range_deletes.push(take_range_delete(payload)?),
+            tag::SETTLED_RANGE_DELETE => self.settled_range_deletes.push(take_u64(payload)?),
             _ => return Some(false),
         }
         Some(true)
@@ -163,6 +182,13 @@ fn take_level(payload: &mut &[u8]) -> Option<usize> {
 
 fn take_keyspace(payload: &mut &[u8]) -> Option<KeyspaceId> {
     u32::try_from(take_u64(payload)?).ok().map(KeyspaceId)
+}
+
+fn take_range_delete(payload: &mut &[u8]) -> Option<RangeDelete> {
+    let seqno = take_u64(payload)?;
+    let start = take_prefixed(payload)?.to_vec();
+    let end = std::mem::take(payload).to_vec();
+    Some(RangeDelete { seqno, start, end }).filter(|delete| delete.start < delete.end)
 }
 
 fn take_name(payload: &mut &[u8]) -> Option<String> {
@@ -187,11 +213,20 @@ mod tests {
                     .iter()
                     .map(|(level, run, a, b)| Placed { level: *level, run: *run, meta: meta(*run, a, b, 7) })
                     .collect(),
-                removed: removed.into_iter().map(|(level, id)| (level, FileId(id))).collect(),
+                removed: removed.iter().map(|(level, id)| (*level, FileId(*id))).collect(),
                 flushed_seqno: numbers.0,
                 next_file_id: numbers.1,
                 clock_ms: numbers.2,
                 next_keyspace_id: numbers.3,
+                range_deletes: tables
+                    .iter()
+                    .map(|(_, seqno, a, b)| RangeDelete {
+                        seqno: *seqno,
+                        start: a.clone().into_bytes(),
+                        end: b.clone().into_bytes(),
+                    })
+                    .collect(),
+                settled_range_deletes: removed.iter().map(|(_, id)| *id).collect(),
                 dropped: created.iter().map(|(id, _)| *id).collect(),
                 created,
                 renamed,
@@ -217,7 +252,7 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_and_a_level_out_of_range_are_refused() {
-        assert!(Edit::decode(&[10, 0]).unwrap_err().contains("unknown edit field 10"));
+        assert!(Edit::decode(&[12, 0]).unwrap_err().contains("unknown edit field 12"));
         assert!(Edit::decode(&[2, 2, 7, 1]).unwrap_err().contains("malformed"));
         assert!(Edit::decode(&[2, 3, 6, 1, 1]).unwrap_err().contains("too many"));
         assert_eq!(Edit::decode(&[2, 2, 6, 1]).unwrap().removed, [(6, FileId(1))]);

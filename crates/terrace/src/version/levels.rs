@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::edit::{Edit, LEVELS};
+use super::range_deletes::RangeDeletes;
 use super::run::Run;
 use crate::base::{FileId, Result, Seqno};
 use crate::table::{Found, Lookup, Table, TableMeta, find_all};
@@ -50,6 +51,7 @@ impl Level {
 #[derive(Clone, Default)]
 pub(crate) struct Version {
     levels: [Level; LEVELS],
+    range_deletes: RangeDeletes,
 }
 
 /// Candidates whose filters are prefetched together; more than a well-shaped version has.
@@ -67,6 +69,17 @@ impl Version {
             version.levels[number] = build_level(number, group)?;
         }
         Ok(version)
+    }
+
+    /// The same tables with these range deletes.
+    pub(crate) fn with_range_deletes(self, range_deletes: RangeDeletes) -> Self {
+        Self { range_deletes, ..self }
+    }
+
+    /// The range deletes that hide entries of the tables.
+    #[inline]
+    pub(crate) fn range_deletes(&self) -> &RangeDeletes {
+        &self.range_deletes
     }
 
     /// The levels, shallowest first.
@@ -125,7 +138,8 @@ impl Version {
         Ok(())
     }
 
-    /// The version after `edit`. `open` makes a table of a new meta, without I/O; a moved table is kept as it
+    /// The version after `edit`, but for range deletes: see `settle_range_deletes`. `open` makes a table of a new
+    /// meta, without I/O; a moved table is kept as it
     /// is. The text says what is wrong with the edit.
     pub(crate) fn apply(
         &self,

@@ -42,6 +42,48 @@ impl RunCursor {
         }
     }
 
+    /// The newest sequence number in the table under the cursor, which must be valid.
+    pub(crate) fn max_seqno(&self) -> Seqno {
+        self.open.as_ref().map_or(Seqno::MAX, |(index, _)| self.run.tables()[*index].meta().max_seqno)
+    }
+
+    /// From a table in which everything up to `end` is as old as `marker` or older, goes to the first entry that is
+    /// not known to be: at `end`, or where a table with newer entries begins. Tables in between are not opened.
+    pub(crate) fn pass_forward(&mut self, end: &[u8], marker: Seqno) -> Result<()> {
+        let Some(open) = self.open.as_ref().map(|(index, _)| *index) else { return Ok(()) };
+        for index in open..self.span.end {
+            let meta = self.run.tables()[index].meta();
+            if index > open && meta.max_seqno > marker {
+                self.open(index).seek_to_first()?;
+                return self.settle_forward();
+            }
+            if meta.largest.as_slice() >= end {
+                self.open(index).seek(end)?;
+                return self.settle_forward();
+            }
+        }
+        self.open = None;
+        Ok(())
+    }
+
+    /// The same backward: to the last entry before `start`, or to where a table with newer entries ends.
+    pub(crate) fn pass_backward(&mut self, start: &[u8], marker: Seqno) -> Result<()> {
+        let Some(open) = self.open.as_ref().map(|(index, _)| *index) else { return Ok(()) };
+        for index in (self.span.start..=open).rev() {
+            let meta = self.run.tables()[index].meta();
+            if index < open && meta.max_seqno > marker {
+                self.open(index).seek_to_last()?;
+                return self.settle_backward();
+            }
+            if meta.smallest.as_slice() < start {
+                self.open(index).seek_before(start)?;
+                return self.settle_backward();
+            }
+        }
+        self.open = None;
+        Ok(())
+    }
+
     /// Whether the cursor stands on the first entry of a block.
     #[inline]
     pub(crate) fn at_block_start(&self) -> bool {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::edit::{Edit, Placed};
 use super::levels::Version;
 use super::names;
-use crate::base::{FileId, KeyspaceId, Seqno, key};
+use super::range_deletes::RangeDeletes;
+use crate::base::{FileId, KeyspaceId, RangeDelete, Seqno, key};
 use crate::table::{Table, TableMeta};
 
 /// The sum of all edits.
@@ -24,13 +25,20 @@ pub(crate) struct State {
     pub(crate) keyspaces: BTreeMap<KeyspaceId, String>,
     /// Keyspace ids from this one on have not been given out.
     pub(crate) next_keyspace_id: u32,
+    /// The range deletes that hide entries of tables.
+    pub(crate) range_deletes: BTreeMap<Seqno, RangeDelete>,
 }
 
 impl State {
     /// Applies an edit, or says what is wrong with it and changes nothing.
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         self.check_tables(edit)?;
+        self.check_range_deletes(edit)?;
         self.keyspaces = self.keyspaces_after(edit)?;
+        for seqno in &edit.settled_range_deletes {
+            self.range_deletes.remove(seqno);
+        }
+        self.range_deletes.extend(edit.range_deletes.iter().map(|d| (d.seqno, d.clone())));
         for (_, id) in &edit.removed {
             self.tables.remove(id);
         }
@@ -51,6 +59,7 @@ impl State {
     /// Says what is wrong with an edit, if anything is.
     pub(crate) fn check(&self, edit: &Edit) -> Result<(), String> {
         self.check_tables(edit)?;
+        self.check_range_deletes(edit)?;
         self.keyspaces_after(edit).map(|_| ())
     }
 
@@ -70,6 +79,18 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    fn check_range_deletes(&self, edit: &Edit) -> Result<(), String> {
+        let unknown = |seqno: &&Seqno| !self.range_deletes.contains_key(seqno);
+        if let Some(seqno) = edit.settled_range_deletes.iter().find(unknown) {
+            return Err(format!("range delete {seqno} is to go but is not there"));
+        }
+        let known = |delete: &&RangeDelete| self.range_deletes.contains_key(&delete.seqno);
+        match edit.range_deletes.iter().find(known) {
+            Some(delete) => Err(format!("range delete {} is added twice", delete.seqno)),
+            None => Ok(()),
+        }
     }
 
     fn keyspaces_after(&self, edit: &Edit) -> Result<BTreeMap<KeyspaceId, String>, String> {
@@ -108,13 +129,16 @@ impl State {
             clock_ms: Some(self.clock_ms),
             created: self.keyspaces.iter().map(|(id, name)| (*id, name.clone())).collect(),
             next_keyspace_id: Some(self.next_keyspace_id),
+            range_deletes: self.range_deletes.values().cloned().collect(),
             ..Edit::default()
         }
     }
 
     /// The version of this state; the text says which tables contradict each other.
     pub(crate) fn version(&self, mut open: impl FnMut(&TableMeta) -> Arc<Table>) -> Result<Version, String> {
-        Version::new(self.tables.values().map(|p| (p.level, p.run, open(&p.meta))))
+        let version = Version::new(self.tables.values().map(|p| (p.level, p.run, open(&p.meta))))?;
+        let range_deletes = self.range_deletes.values().cloned().collect();
+        Ok(version.with_range_deletes(RangeDeletes::recorded(range_deletes)))
     }
 
     /// The keyspaces as retention needs them.

@@ -21,6 +21,7 @@ pub(crate) fn meta(id: u64, smallest: &str, largest: &str, bytes: u64) -> TableM
         tombstones: 0,
         max_expires_at_ms: 0,
         min_expires_at_ms: 0,
+        cleared_seqno: 0,
     }
 }
 

@@ -60,6 +60,7 @@ impl Mini {
             options,
             target_table_bytes: self.options.target_table_bytes,
             now_ms: self.readers.now_ms,
+            cleared_seqno: 0,
             next_id: &next_id,
             yield_point: &|| Ok(false),
         })

@@ -44,6 +44,7 @@ impl Place {
             options,
             target_table_bytes,
             now_ms: 1,
+            cleared_seqno: 0,
             next_id: &next_id,
             yield_point,
         };

@@ -98,7 +98,7 @@ impl<'a> Picker<'a> {
             return self.level_zero_by_hand();
         }
         if level == deepest {
-            return None;
+            return self.clear_in_place(level, smallest, largest);
         }
         let run = levels[level].run()?;
         let span = run.overlapping(smallest, largest);

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::targets::BOTTOM;
 use super::{Choice, ChoiceKind, Picker, choose};
 use crate::table::{Table, TableMeta};
-use crate::version::{Run, Version};
+use crate::version::{Run, Version, is_needed_by};
+
+/// Range deletes that are looked at in one pick when there are too many.
+const RANGE_DELETES_LOOKED_AT: usize = 16;
 
 /// Whether a table below level 0 that overlaps the range has tombstones, wherever in it they are.
 pub(crate) fn has_tombstones(version: &Version, smallest: &[u8], largest: &[u8]) -> bool {
@@ -37,6 +40,11 @@ impl<'a> Picker<'a> {
         if self.at.keyspaces.all_dropped(smallest, largest) {
             return true;
         }
+        // What the range deletes hide below it stays hidden: they stay for as long as there is any.
+        let ranges = self.version.range_deletes().fragments();
+        if ranges.covers(smallest, largest, meta.max_seqno, self.at.oldest_snapshot) {
+            return true;
+        }
         let expired = meta.max_expires_at_ms != 0 && meta.max_expires_at_ms <= self.at.now_ms;
         expired
             && !older.iter().any(|run| !run.overlapping(smallest, largest).is_empty())
@@ -55,7 +63,14 @@ impl<'a> Picker<'a> {
         } else {
             u64::try_from(u128::from(now - first) * 100 / u128::from(last - first)).unwrap_or(100)
         };
-        tombstones.max(expired)
+        tombstones.max(expired).max(self.range_deleted_share(meta))
+    }
+
+    /// The share of a table's keys that is under range deletes which a compaction would apply, in percent.
+    fn range_deleted_share(&self, meta: &TableMeta) -> u64 {
+        let above = meta.cleared_seqno.max(meta.min_seqno);
+        let ranges = self.version.range_deletes().fragments();
+        ranges.share(&meta.smallest, &meta.largest, above, self.at.oldest_snapshot)
     }
 
     /// Whether a table has enough garbage to be compacted for that alone.
@@ -112,6 +127,45 @@ impl<'a> Picker<'a> {
                 && self.can_reclaim(*number, meta)
         });
         due.find_map(|(number, run, index)| self.reclaim(number, run, index))
+    }
+
+    /// When there are too many range deletes: the first free table, from level 1 down, that keeps one of the
+    /// oldest from going. What comes out of it needs that marker no longer, so this ends.
+    pub(super) fn range_deleted(&self) -> Option<Choice> {
+        let markers = self.version.range_deletes().list();
+        if markers.len() <= self.options.range_deletes_max {
+            return None;
+        }
+        let old = markers.iter().take_while(|marker| marker.seqno <= self.at.oldest_snapshot);
+        for marker in old.take(RANGE_DELETES_LOOKED_AT) {
+            for (number, level) in self.version.levels().iter().enumerate().skip(1) {
+                let Some(run) = level.run() else { continue };
+                let due = run.overlapping(&marker.start, &marker.end).find(|index| {
+                    let table = &run.tables()[*index];
+                    let keeps = is_needed_by(marker, table.meta());
+                    keeps && !self.is_busy(table) && self.can_reclaim(number, table.meta())
+                });
+                if let Some(choice) = due.and_then(|index| self.reclaim(number, run, index)) {
+                    return Some(choice);
+                }
+            }
+        }
+        None
+    }
+
+    /// The first table of a level in the range that holds what range deletes hide from every reader, to be
+    /// rewritten where it is: for compactions by hand, at the deepest level.
+    pub(super) fn clear_in_place(&self, level: usize, smallest: &[u8], largest: &[u8]) -> Option<Choice> {
+        let run = self.version.levels()[level].run()?;
+        let markers = self.version.range_deletes().list();
+        let due = |table: &&Arc<Table>| {
+            let mut settled = markers.iter().take_while(|marker| marker.seqno <= self.at.oldest_snapshot);
+            settled.any(|marker| is_needed_by(marker, table.meta()))
+        };
+        let table = run.tables()[run.overlapping(smallest, largest)].iter().find(due)?;
+        let free =
+            !self.is_busy(table) && !self.is_locked(level, &table.meta().smallest, &table.meta().largest);
+        free.then(|| choose(ChoiceKind::Merge, vec![(level, vec![Arc::clone(table)])], level, 0))
     }
 
     /// Merges a table into what lies below it, or rewrites it where it is when nothing does.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::KeyspaceId;
+use crate::base::{KeyspaceId, RangeDelete};
 use crate::compaction::testing::{Row, sort};
 
 fn key_in(keyspace: u32, name: &str) -> String {
@@ -94,6 +94,18 @@ fn the_seqno_becomes_zero_only_at_the_bottom_and_below_every_snapshot() {
     assert_eq!(seqno(vec![6], Below::Nothing), 7);
     assert_eq!(seqno(vec![], Below::Unknown), 7);
     assert_eq!(seqno(vec![], Below::Check(Box::new(|_| false))), 7);
+}
+
+/// Blocks under a range delete must be taken apart: in them are entries that are to go.
+#[test]
+fn a_span_under_a_range_delete_is_not_kept_whole() {
+    let delete = RangeDelete { seqno: 5, start: b"\0d".to_vec(), end: b"\0f".to_vec() };
+    let keyspaces = LiveKeyspaces::new(vec![KeyspaceId(0)], 1);
+    let rule =
+        Retention::new(vec![], 0, keyspaces, Below::Nothing).under(Arc::new(Fragments::new([&delete], &[])));
+    let kept = [("a", "c"), ("f", "g"), ("a", "d"), ("e", "e"), ("e", "z")]
+        .map(|(a, b)| rule.keeps_span(key_in(0, a).as_bytes(), key_in(0, b).as_bytes()));
+    assert_eq!(kept, [true, true, false, false, false]);
 }
 
 proptest! {

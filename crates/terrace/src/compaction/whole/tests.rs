@@ -61,6 +61,7 @@ impl Place {
             options: self.options,
             target_table_bytes: 4000,
             now_ms: 100,
+            cleared_seqno: 0,
             next_id: &|| self.next_id(),
             yield_point: &|| Ok(false),
         };

@@ -42,7 +42,7 @@ pub(super) use build::BlockBuilder;
 
 use crate::base::id::MAX_SEQNO;
 use crate::base::slice::Backing;
-use crate::base::{EntryMeta, Seqno, Slice};
+use crate::base::{EntryMeta, Kind, Seqno, Slice};
 use std::sync::Arc;
 
 const HEADER_BYTES: usize = 32;
@@ -222,7 +222,7 @@ impl Block {
             let byte = self.meta_byte(i);
             let expiry = self.expiry.get(&self.data, i);
             match EntryMeta::from_byte(byte) {
-                Some((_, expires)) if expires == (expiry != 0) => {}
+                Some((meta, expires)) if expires == (expiry != 0) && meta.kind != Kind::RangeDelete => {}
                 _ => {
                     return Err(format!(
                         "expected the meta byte of entry {i}, found {byte:02x} with {expiry}"
