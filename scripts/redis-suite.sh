@@ -61,7 +61,7 @@ start() {
   TERRACE_ENABLE_DEBUG_COMMAND=yes "$terrace" serve --dir "$dir" --port 0 --durability process >"$log" 2>&1 &
   server=$!
   for _ in {1..100}; do
-    port=$(grep -oE '127\.0\.0\.1:[0-9]+' "$log" | head -1 | cut -d: -f2 || true)
+    port=$(grep -soE '127\.0\.0\.1:[0-9]+' "$log" | head -1 | cut -d: -f2 || true)
     if [[ -n $port ]]; then return; fi
     sleep 0.1
   done
@@ -82,7 +82,7 @@ for unit in "${units[@]}"; do
   (cd "$work" && timeout 600 tclsh tests/test_helper.tcl --host 127.0.0.1 --port "$port" \
     --single "unit/$unit" "${runner_args[@]}") 2>&1 </dev/null | sed 's/\x1b\[[0-9;]*m//g' >"$log" || true
   aborted=$(count '^\[exception\]|\[TIMEOUT\]' "$log")
-  if ! kill -0 "$server" 2>/dev/null || ! grep -q '^The End' "$log"; then aborted=$((aborted > 0 ? aborted : 1)); fi
+  if ! kill -0 "$server" 2>/dev/null || ! grep -q 'The End' "$log"; then aborted=$((aborted > 0 ? aborted : 1)); fi
   printf '%-24s %7s %7s %8s\n' "$unit" "$(count '^\[ok\]' "$log")" "$(count '^\[err\]' "$log")" "$aborted"
   stop
 done

@@ -8,7 +8,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use terrace::{Db, Keyspace, Result};
 
 use crate::hash::generation::{Dead, Generations};
@@ -66,9 +66,10 @@ pub(crate) const fn fields_of(db: u8) -> u8 {
 pub(crate) struct Databases {
     db: Db,
     spaces: [OnceLock<Keyspace>; SPACES],
-    /// Held shared by commits that write fields and alone by what empties a database, so that no field of a new
-    /// hash falls between the emptying of the keys and that of the fields.
-    emptying: RwLock<()>,
+    /// Held shared by every commit of a client's writes and alone by what is about all keys: emptying a database,
+    /// so that no field of a new hash falls between the emptying of the keys and that of the fields, and
+    /// transactions with such commands.
+    whole: RwLock<()>,
     /// The numbers of new generations of hashes.
     pub(crate) generations: Generations,
     dead: Mutex<Vec<Dead>>,
@@ -81,8 +82,8 @@ impl Databases {
     pub(crate) fn new(db: Db) -> Self {
         let spaces: [OnceLock<Keyspace>; SPACES] = Default::default();
         let _ = spaces[0].set((*db).clone());
-        let (emptying, generations, dead) = (RwLock::default(), Generations::default(), Mutex::default());
-        Self { db, spaces, emptying, generations, dead, emptied: Default::default() }
+        let (whole, generations, dead) = (RwLock::default(), Generations::default(), Mutex::default());
+        Self { db, spaces, whole, generations, dead, emptied: Default::default() }
     }
 
     /// A database (or, by [`fields_of`], its fields), if anything was ever written to it.
@@ -106,12 +107,17 @@ impl Databases {
 
     /// Removes everything in a database: the keys, then the fields that nobody can reach any more.
     pub(crate) fn empty(&self, db: u8) -> Result<()> {
-        let _alone = self.emptying.write();
+        let _alone = self.hold_alone();
         for space in [self.find(db), self.find(fields_of(db))].into_iter().flatten() {
             space.clear()?;
         }
-        self.emptied[usize::from(db)].fetch_add(1, Ordering::AcqRel);
+        self.note_emptied(db);
         Ok(())
+    }
+
+    /// Notes that a database was emptied.
+    pub(crate) fn note_emptied(&self, db: u8) {
+        self.emptied[usize::from(db)].fetch_add(1, Ordering::AcqRel);
     }
 
     /// How often a database was emptied.
@@ -119,9 +125,14 @@ impl Databases {
         self.emptied[usize::from(db)].load(Ordering::Acquire)
     }
 
-    /// To be held across a commit that writes fields.
-    pub(crate) fn hold_emptying(&self) -> RwLockReadGuard<'_, ()> {
-        self.emptying.read()
+    /// To be held across a commit of a client's writes.
+    pub(crate) fn hold_shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.read()
+    }
+
+    /// To be held by what must have all keys for itself.
+    pub(crate) fn hold_alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.whole.write()
     }
 
     /// Notes generations that no key leads to any more.

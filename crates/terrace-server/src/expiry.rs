@@ -131,7 +131,11 @@ impl Shared {
         let mut batch = self.databases.store().batch();
         batch.expect_in(space, key, stamp);
         batch.delete_in(space, key);
-        match batch.commit().map_err(Failure::from) {
+        let committed = {
+            let _held = self.databases.hold_shared();
+            batch.commit()
+        };
+        match committed.map_err(Failure::from) {
             Ok(_) => {
                 self.expired_keys.fetch_add(1, Ordering::Relaxed);
                 let mut effects = Effects::new(&self.watch, 0);

@@ -1,9 +1,11 @@
 //! For operators: emptying, syncing, compacting, time, shutdown.
 
+use std::ops::RangeInclusive;
+
 use terrace_resp::Args;
 
 use super::table::{
-    ADMIN, ALLOW_BUSY, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI, NO_SCRIPT,
+    ADMIN, ALLOW_BUSY, ALONE, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI, NO_SCRIPT,
     READ, STALE, WRITE,
 };
 use super::{Flow, Handled};
@@ -22,7 +24,7 @@ const fn command(
     Command::new(name, arity, "server", since, run, summary).flags(flags)
 }
 
-const EMPTIES: Flags = WRITE | DANGEROUS | NO_MULTI;
+const EMPTIES: Flags = WRITE | DANGEROUS | ALONE;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
@@ -70,22 +72,30 @@ fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {
 
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
-    cx.settle();
-    cx.shared.databases.empty(cx.session.db)?;
-    cx.shared.emptied();
+    empty(cx, cx.session.db..=cx.session.db)?;
     cx.reply.ok();
     Ok(Flow::Done)
 }
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
-    cx.settle();
-    for index in 0..COUNT {
-        cx.shared.databases.empty(index)?;
-    }
-    cx.shared.emptied();
+    empty(cx, 0..=COUNT - 1)?;
     cx.reply.ok();
     Ok(Flow::Done)
+}
+
+/// Empties databases, in a transaction with its commit.
+fn empty(cx: &mut Context<'_>, databases: RangeInclusive<u8>) -> Result<(), Failure> {
+    cx.settle();
+    if let Some(many) = &mut cx.many {
+        databases.for_each(|db| many.empty(db));
+        return Ok(());
+    }
+    for db in databases {
+        cx.shared.databases.empty(db)?;
+    }
+    cx.shared.emptied();
+    Ok(())
 }
 
 /// The clock counts milliseconds, so the microseconds end in three zeros.

@@ -1,14 +1,14 @@
 //! Going through many keys: `SCAN`, `KEYS`, `RANDOMKEY`, `DBSIZE`.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
-use terrace::Keyspace;
+use terrace::{Keyspace, Slice};
 use terrace_resp::number::parse_u64;
 use terrace_resp::{Args, Encoder};
 
 use super::keys::type_name;
 use super::options::integer;
-use super::table::{Command, DANGEROUS, FAST, Handler, KEYSPACE, NO_MULTI, READ};
+use super::table::{ALONE, Command, DANGEROUS, FAST, Handler, KEYSPACE, READ};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::cursor::Position;
@@ -23,7 +23,7 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command::new(name, arity, group, since, run, summary).flags(READ | NO_MULTI).categories(KEYSPACE)
+    Command::new(name, arity, group, since, run, summary).flags(READ | ALONE).categories(KEYSPACE)
 }
 
 /// The commands of this file.
@@ -118,29 +118,50 @@ fn collect(
     cx: &mut Context<'_>,
     position: &Position,
     options: &ScanOptions<'_>,
-) -> Result<(Vec<terrace::Slice>, Option<terrace::Slice>), Failure> {
+) -> Result<(Vec<Slice>, Option<Slice>), Failure> {
     let prefix = options.pattern.map(glob::literal_prefix).unwrap_or_default();
     let start = match position {
         Position::After(key) if key.as_slice() >= prefix.as_slice() => Bound::Excluded(key.as_slice()),
         Position::From(bytes) if *bytes >= prefix => Bound::Included(bytes.as_slice()),
         _ => Bound::Included(prefix.as_slice()),
     };
-    let mut found = Vec::new();
-    let Some(mut keys) = cx.scan((start, Bound::Unbounded)) else { return Ok((found, None)) };
-    let mut last = None;
-    for _ in 0..options.count {
-        let Some(next) = keys.next_entry() else { return Ok((found, None)) };
-        let (key, entry) = next?;
+    let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0);
+    visit(cx, start, |key, tag| {
         if !key.starts_with(&prefix) {
-            return Ok((found, None));
+            last = None;
+            return ControlFlow::Break(());
         }
-        let type_matches = options.type_name.as_ref().is_none_or(|t| t == type_name(entry.tag).as_bytes());
+        let type_matches = options.type_name.as_ref().is_none_or(|t| t == type_name(tag).as_bytes());
         if type_matches && options.pattern.is_none_or(|pattern| glob::matches(pattern, &key)) {
             found.push(key.clone());
         }
-        last = Some(key);
+        looked_at += 1;
+        last = (looked_at <= options.count).then_some(key);
+        if looked_at < options.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let more = looked_at == options.count;
+    Ok((found, last.filter(|_| more)))
+}
+
+/// Calls `body` for the keys of the selected database from `low` on, with the tags of their values, until it breaks.
+fn visit(
+    cx: &mut Context<'_>,
+    low: Bound<&[u8]>,
+    mut body: impl FnMut(Slice, u8) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    cx.settle();
+    if let Some(many) = &cx.many {
+        return many.visit_keys(cx.session.db, low, |key, stored| body(key, stored.tag));
     }
-    Ok((found, last))
+    let Some(space) = cx.space() else { return Ok(()) };
+    let mut keys = space.range::<&[u8]>((low, Bound::Unbounded));
+    while let Some(next) = keys.next_entry() {
+        let (key, entry) = next?;
+        if body(key, entry.tag).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Runs beside the loops, because it may take long.
@@ -194,7 +215,9 @@ fn list_matches(
 
 fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
+    let touched = cx.many.as_ref().is_some_and(|many| !many.is_untouched(cx.session.db));
     let key = match cx.space() {
+        _ if touched => random_of_all(cx)?,
         Some(space) => random_key(space)?,
         None => None,
     };
@@ -202,12 +225,26 @@ fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
+/// A key drawn with equal chances from all, those included that the transaction has written.
+fn random_of_all(cx: &mut Context<'_>) -> Result<Option<Slice>, Failure> {
+    let random = terrace::Env::default().rng;
+    let (mut drawn, mut seen) = (None, 0);
+    visit(cx, Bound::Unbounded, |key, _| {
+        seen += 1;
+        if random.next_u64().is_multiple_of(seen) {
+            drawn = Some(key);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(drawn)
+}
+
 /// Steps of [`random_key`] before it takes what it has.
 const MAX_RANDOM_STEPS: usize = 64;
 
 /// A key drawn by going down the tree of common prefixes: at each fork a random byte between those of the
 /// first and the last key chooses the branch. Every key can be drawn, though not with equal chance.
-fn random_key(space: &Keyspace) -> Result<Option<terrace::Slice>, Failure> {
+fn random_key(space: &Keyspace) -> Result<Option<Slice>, Failure> {
     let random = terrace::Env::default().rng;
     let mut low: Vec<u8> = Vec::new();
     let mut high: Option<Vec<u8>> = None;
@@ -255,6 +292,15 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
     let db = cx.session.db;
+    if let Some(many) = &cx.many {
+        let mut count = 0;
+        many.visit_keys(db, Bound::Unbounded, |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        cx.reply.unsigned(count);
+        return Ok(Flow::Done);
+    }
     let estimate = cx.space().map_or(0, Keyspace::approximate_len);
     if estimate > MAX_EXACT_SIZE {
         cx.reply.unsigned(estimate);
