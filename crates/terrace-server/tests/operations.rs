@@ -227,6 +227,8 @@ fn a_unix_socket_serves_like_a_port() {
     assert!(!path.exists());
 }
 
+/// A background save used to begin on its own thread, so that for a moment after its answer nothing was in progress,
+/// and a second one could begin beside it.
 #[test]
 fn saving_means_syncing_and_there_are_no_scripts() {
     let server = TestServer::start();

@@ -81,11 +81,11 @@ impl Store for Terrace {
     }
 
     fn scan(&self, from: &[u8], limit: u64, seen: SeenEntry<'_>) -> Result<u64> {
-        show(self.0.range(from..).take(limit as usize), seen)
+        show(self.0.range(from..), limit, seen)
     }
 
     fn prefix(&self, prefix: &[u8], seen: SeenEntry<'_>) -> Result<u64> {
-        show(self.0.prefix(prefix), seen)
+        show(self.0.prefix(prefix), u64::MAX, seen)
     }
 
     fn sync(&self) -> Result<()> {
@@ -112,15 +112,12 @@ impl Store for Terrace {
     }
 }
 
-fn show(
-    entries: impl Iterator<Item = ::terrace::Result<(::terrace::Slice, ::terrace::Slice)>>,
-    seen: SeenEntry<'_>,
-) -> Result<u64> {
-    let mut found = 0;
-    for entry in entries {
+/// Shows up to `limit` entries in place.
+fn show(mut entries: ::terrace::Iter, limit: u64, seen: SeenEntry<'_>) -> Result<u64> {
+    for found in 0..limit {
+        let Some(entry) = entries.next_ref() else { return Ok(found) };
         let (key, value) = entry?;
-        seen(&key, &value);
-        found += 1;
+        seen(key, value);
     }
-    Ok(found)
+    Ok(limit)
 }

@@ -47,11 +47,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 const IN_PROGRESS: Failure = Failure::fixed("ERR Background save already in progress");
 
-/// Saves, unless that is under way, and notes how it went.
-fn run_save(shared: &Shared, how: impl FnOnce(&Db) -> terrace::Result<()>) -> Result<(), Failure> {
-    if !shared.saves.begin() {
-        return Err(IN_PROGRESS);
-    }
+/// Saves, which has been begun, and notes how it went.
+fn finish(shared: &Shared, how: impl FnOnce(&Db) -> terrace::Result<()>) -> Result<(), Failure> {
     let saved = how(shared.databases.store());
     shared.saves.end(shared.now_ms() / 1000, saved.is_ok());
     if let Err(error) = &saved {
@@ -63,21 +60,28 @@ fn run_save(shared: &Shared, how: impl FnOnce(&Db) -> terrace::Result<()>) -> Re
 fn save(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
     Ok(Flow::Job(Box::new(|shared, reply| {
-        run_save(shared, Db::sync)?;
+        if !shared.saves.begin() {
+            return Err(IN_PROGRESS);
+        }
+        finish(shared, Db::sync)?;
         reply.ok();
         Ok(())
     })))
 }
 
-/// Starts a save on a thread of its own and answers at once.
+/// Starts a save on a thread of its own and answers at once. It has begun by then, so that whoever asks next hears
+/// that it is in progress.
 fn start(cx: &mut Context<'_>, how: fn(&Db) -> terrace::Result<()>, answer: &str) -> Handled {
-    if cx.shared.saves.is_running() {
+    cx.settle();
+    if !cx.shared.saves.begin() {
         return Err(IN_PROGRESS);
     }
-    cx.settle();
     // A failure is logged and shown by INFO; this command has its answer by then.
-    let job = move |shared: &Shared| drop(run_save(shared, how));
-    cx.shared.start_job(job).map_err(|error| Failure::text(format!("ERR {error}")))?;
+    let job = move |shared: &Shared| drop(finish(shared, how));
+    if let Err(error) = cx.shared.start_job(job) {
+        cx.shared.saves.end(cx.now_ms / 1000, false);
+        return Err(Failure::text(format!("ERR {error}")));
+    }
     cx.reply.simple(answer);
     Ok(Flow::Done)
 }

@@ -21,6 +21,9 @@ const LOAD_DENOMINATOR: usize = 8;
 /// The hash table of one shard.
 pub(super) struct Index {
     table: Published<Table>,
+    /// Not zero from the first key on: most memtables that a reader asks are new and empty, and this word lies
+    /// beside the pointer that it loads anyway, while a slot of the table is a cache miss.
+    used: AtomicU64,
 }
 
 struct Table {
@@ -78,7 +81,7 @@ impl Index {
     /// An index with room for `keys` before it grows.
     pub(super) fn new(keys: usize) -> Self {
         let slots = (keys * LOAD_DENOMINATOR / LOAD_NUMERATOR).next_power_of_two().clamp(MIN_SLOTS, 1 << 31);
-        Self { table: Published::new(Table::new(slots)) }
+        Self { table: Published::new(Table::new(slots)), used: AtomicU64::new(0) }
     }
 
     /// The bytes of the newest table.
@@ -89,6 +92,9 @@ impl Index {
     /// The first result that `matches` gives for an entry whose tag is that of `hash`.
     #[inline]
     pub(super) fn find<R>(&self, hash: u64, mut matches: impl FnMut(Offset) -> Option<R>) -> Option<R> {
+        if self.used.load(Ordering::Acquire) == 0 {
+            return None;
+        }
         let table = self.table.get();
         let tag = tag_of(hash);
         let mut position = table.home(tag);
@@ -128,6 +134,9 @@ impl Index {
     /// `locate` with nothing set in between.
     #[inline]
     pub(super) fn set(&self, hash: u64, place: &Place, newest: Offset) {
+        if self.used.load(Ordering::Relaxed) == 0 {
+            self.used.store(1, Ordering::Release);
+        }
         let word = tag_of(hash) << 32 | u64::from(newest.0);
         self.table.get().slots[place.position].store(word, Ordering::Release);
     }
@@ -157,6 +166,9 @@ impl Index {
     /// Asks the processor for the cache line where a search for `hash` starts.
     #[inline]
     pub(super) fn prefetch(&self, hash: u64) {
+        if self.used.load(Ordering::Relaxed) == 0 {
+            return;
+        }
         let table = self.table.get();
         prefetch_read((&raw const table.slots[table.home(tag_of(hash))]).cast());
     }

@@ -3,6 +3,7 @@
 //! Invariant, checked when a run is made: each table's smallest key is at or before its largest, and each
 //! table ends strictly before the next begins. All versions of a user key lie in one table of a run.
 
+use std::cmp::Ordering;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -15,7 +16,11 @@ pub(crate) struct Run {
     /// Orders the runs of a level: a larger ordinal is newer.
     ordinal: u64,
     tables: Vec<Arc<Table>>,
-    /// The heads of the tables' largest keys, so that most of a search touches one array.
+    /// What all keys of all tables begin with.
+    shared_prefix: Vec<u8>,
+    /// The heads of the tables' smallest and largest keys behind the shared prefix, so that most of a search
+    /// touches these arrays only.
+    first_heads: Vec<u64>,
     last_heads: Vec<u64>,
     /// `bytes_before[i]` is the total size of the tables before `i`; one longer than `tables`.
     bytes_before: Vec<u64>,
@@ -37,14 +42,17 @@ impl Run {
                 return Err(format!("tables {} and {} of one run overlap", left.id, right.id));
             }
         }
-        let last_heads = tables.iter().map(|t| head(&t.meta().largest)).collect();
+        let shared_prefix = shared_prefix(&tables).to_vec();
+        let head_of = |key: &[u8]| head(key.get(shared_prefix.len()..).unwrap_or_default());
+        let first_heads = tables.iter().map(|table| head_of(&table.meta().smallest)).collect();
+        let last_heads = tables.iter().map(|table| head_of(&table.meta().largest)).collect();
         let mut bytes_before = vec![0];
         let mut total = 0;
         for table in &tables {
             total += table.meta().file_bytes;
             bytes_before.push(total);
         }
-        Ok(Self { ordinal, tables, last_heads, bytes_before })
+        Ok(Self { ordinal, tables, shared_prefix, first_heads, last_heads, bytes_before })
     }
 
     /// Orders the runs of a level: a larger ordinal is newer.
@@ -65,7 +73,16 @@ impl Run {
     /// The index of the first table that ends at or after `key`; the number of tables if there is none.
     #[inline]
     pub(crate) fn first_reaching(&self, key: &[u8]) -> usize {
-        let wanted = head(key);
+        match key.strip_prefix(&self.shared_prefix[..]) {
+            Some(rest) => self.first_reaching_head(key, head(rest)),
+            None if key < &self.shared_prefix[..] => 0,
+            None => self.tables.len(),
+        }
+    }
+
+    /// `first_reaching`, given the key's head behind the shared prefix.
+    #[inline]
+    fn first_reaching_head(&self, key: &[u8], wanted: u64) -> usize {
         let mut index = self.last_heads.partition_point(|h| *h < wanted);
         // Heads that tie say nothing: those few tables are compared in full.
         let tied = self.last_heads[index..].partition_point(|h| *h == wanted);
@@ -78,7 +95,14 @@ impl Run {
     /// The one table that may hold `key`.
     #[inline]
     pub(crate) fn table_for(&self, key: &[u8]) -> Option<&Arc<Table>> {
-        self.tables.get(self.first_reaching(key)).filter(|t| t.meta().smallest.as_slice() <= key)
+        let wanted = head(key.strip_prefix(&self.shared_prefix[..])?);
+        let index = self.first_reaching_head(key, wanted);
+        let begins = match self.first_heads.get(index)?.cmp(&wanted) {
+            Ordering::Less => true,
+            Ordering::Equal => self.tables[index].meta().smallest.as_slice() <= key,
+            Ordering::Greater => false,
+        };
+        begins.then(|| &self.tables[index])
     }
 
     /// Replaces `probes` by one for each lookup that has found nothing yet and has a table here that may hold its
@@ -109,6 +133,14 @@ impl Run {
     pub(crate) fn bytes_of(&self, range: Range<usize>) -> u64 {
         self.bytes_before[range.end] - self.bytes_before[range.start]
     }
+}
+
+/// What all keys of sorted tables begin with: that of the first and the last of them.
+fn shared_prefix(tables: &[Arc<Table>]) -> &[u8] {
+    let (Some(first), Some(last)) = (tables.first(), tables.last()) else { return &[] };
+    let (first, last) = (&first.meta().smallest, &last.meta().largest);
+    let shared = first.iter().zip(last).take_while(|(a, b)| a == b).count();
+    &first[..shared]
 }
 
 #[cfg(test)]

@@ -222,17 +222,6 @@ impl Version {
         };
         self.runs().filter_map(cover).collect()
     }
-
-    /// `run_cursors`, boxed.
-    pub(crate) fn cursors(
-        &self,
-        lower: &[u8],
-        upper: Option<&[u8]>,
-        fill_cache: bool,
-    ) -> Vec<Box<dyn Cursor>> {
-        let cursors = self.run_cursors(lower, upper, fill_cache).into_iter();
-        cursors.map(|cursor| Box::new(cursor) as Box<dyn Cursor>).collect()
-    }
 }
 
 /// The number of leading bytes that all keys of these cursors' tables share: those that the first and the last

@@ -148,7 +148,7 @@ impl Mini {
     }
 
     fn scan(&self, at: Seqno) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let mut merged = MergeCursor::new(self.version.cursors(b"", None, true));
+        let mut merged = MergeCursor::new(self.version.run_cursors(b"", None, true));
         let mut rows = Vec::new();
         merged.seek_to_first().unwrap();
         while merged.valid() {

@@ -96,7 +96,7 @@ fn a_hint_leaves_out_tables_but_no_key_of_its_range() {
     let version = Version::new(run.tables().iter().map(|t| (0, 7, Arc::clone(t)))).unwrap();
     let keys = |lower: &str, upper: Option<&str>| {
         let mut all = Vec::new();
-        for mut cursor in version.cursors(lower.as_bytes(), upper.map(str::as_bytes), false) {
+        for mut cursor in version.run_cursors(lower.as_bytes(), upper.map(str::as_bytes), false) {
             cursor.seek_to_first().unwrap();
             while cursor.valid() {
                 all.push(String::from_utf8(cursor.key().to_vec()).unwrap());
