@@ -80,7 +80,7 @@ for unit in "${units[@]}"; do
   fi
   start "$work/${unit//\//-}.server.log"
   (cd "$work" && timeout 600 tclsh tests/test_helper.tcl --host 127.0.0.1 --port "$port" \
-    --single "unit/$unit" "${runner_args[@]}") 2>&1 </dev/null | sed 's/\x1b\[[0-9;]*m//g' >"$log" || true
+    --single "unit/$unit" "${runner_args[@]}") 2>&1 </dev/null | sed -u 's/\x1b\[[0-9;]*m//g' >"$log" || true
   aborted=$(count '^\[exception\]|\[TIMEOUT\]' "$log")
   if ! kill -0 "$server" 2>/dev/null || ! grep -q 'The End' "$log"; then aborted=$((aborted > 0 ? aborted : 1)); fi
   printf '%-24s %7s %7s %8s\n' "$unit" "$(count '^\[ok\]' "$log")" "$(count '^\[err\]' "$log")" "$aborted"

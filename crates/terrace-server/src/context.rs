@@ -2,18 +2,18 @@
 //!
 //! Every access that sees the store settles the group first when this connection has a write in it, so a
 //! command cannot forget to. Inside `EXEC` reads and writes of keys go through its transaction instead, so a
-//! command need not know of it; what goes through many keys is refused there.
+//! command need not know of it, unless it goes through many keys.
 
 use std::sync::Arc;
 
-use terrace::{Iter, Keyspace};
+use terrace::Keyspace;
 use terrace_resp::Encoder;
 
 use crate::effects::Effects;
 use crate::failure::Failure;
 use crate::group::Group;
 use crate::metrics::LoopMetrics;
-use crate::notify::{GENERIC, MISS, NEW, STRING};
+use crate::notify::{GENERIC, HASH, MISS, NEW, STRING};
 use crate::pending::Stored;
 use crate::pubsub::Kind;
 use crate::session::Session;
@@ -101,8 +101,17 @@ impl Context<'_> {
         Ok(entries.into_iter().map(|entry| entry.map(Stored::from)).collect())
     }
 
+    /// Fields of a hash that was looked up have expired, and somebody may want to know.
+    pub(crate) fn passed(&self, key: &[u8]) {
+        let listened_to = self.many.is_none() && self.shared.watch.wants(HASH);
+        if listened_to && !self.shared.pause.stops_writes(self.now_ms) {
+            // A failure is for the next writer to hear of.
+            let _ = self.shared.expire_fields(self.session.db, key);
+        }
+    }
+
     /// A key that was looked up is not there: it may have expired, and somebody may want to know of either.
-    fn missed(&mut self, key: &[u8]) {
+    pub(crate) fn missed(&mut self, key: &[u8]) {
         let db = self.session.db;
         if let Some(many) = &mut self.many {
             many.event(MISS, "keymiss", db, key);
@@ -131,12 +140,6 @@ impl Context<'_> {
     pub(crate) fn count_lookups(&self, hits: usize, all: usize) {
         self.metrics.hits.add(hits as u64);
         self.metrics.misses.add((all - hits) as u64);
-    }
-
-    /// The keys of the selected database after `bound`; `None` if it was never written to.
-    pub(crate) fn scan(&mut self, bounds: (std::ops::Bound<&[u8]>, std::ops::Bound<&[u8]>)) -> Option<Iter> {
-        self.settle();
-        self.space().map(|space| space.range::<&[u8]>(bounds))
     }
 
     /// Adds a plain write of strings to the group, all with one expiry. With a past one they are deletes.

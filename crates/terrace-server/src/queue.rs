@@ -124,6 +124,11 @@ impl Watches {
         Ok(())
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Forgets them all.
     pub(crate) fn clear(&mut self) {
         self.0 = HashMap::new();

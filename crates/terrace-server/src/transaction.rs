@@ -73,6 +73,8 @@ pub(crate) struct Transaction<'a> {
     effects: Effects,
     /// Whether the commit depends on the reads although nothing is written.
     checks_reads: bool,
+    /// When a hash counts as large: its fields, and the bytes of a name or value.
+    pub(crate) list_limits: (u64, usize),
     /// Whether all keys are its own until it ends: no other client commits meanwhile.
     alone: bool,
     /// One bit for each database that is emptied before what is written.
@@ -103,6 +105,7 @@ impl<'a> Transaction<'a> {
             pending: None,
             effects: Effects::new(&shared.watch, client),
             checks_reads: false,
+            list_limits: shared.settings.list_limits(),
             alone: false,
             emptied: 0,
             dead: Vec::new(),

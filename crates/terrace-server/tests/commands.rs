@@ -317,7 +317,7 @@ fn settings_are_read_and_changed() {
         cmd("CONFIG").arg("GET").arg(pattern).query::<HashMap<String, String>>(con).unwrap()
     };
     assert_eq!(get(&mut con, "maxclients")["maxclients"], "10000");
-    assert_eq!(get(&mut con, "max*").len(), 3);
+    assert!(get(&mut con, "maxmemory*").contains_key("maxmemory-policy"));
     let set =
         |con: &mut redis::Connection, args: &[&str]| cmd("CONFIG").arg("SET").arg(args).query::<()>(con);
     set(&mut con, &["maxclients", "50", "timeout", "1000"]).unwrap();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{Client, TestServer, bulk};
+use common::{Client, TestServer, bulk, strings};
 use terrace_resp::Value;
 
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
@@ -146,19 +146,7 @@ fn a_watched_key_that_vanishes_without_a_write_aborts() {
 fn what_cannot_be_atomic_is_refused_and_aborts() {
     let server = TestServer::start();
     let mut client = server.client();
-    let refused = [
-        "KEYS *",
-        "SCAN 0",
-        "RANDOMKEY",
-        "DBSIZE",
-        "FLUSHDB",
-        "FLUSHALL",
-        "FLUSH",
-        "COMPACT",
-        "SHUTDOWN",
-        "CONFIG SET timeout 0",
-        "HELLO 3",
-    ];
+    let refused = ["FLUSH", "COMPACT", "SHUTDOWN", "SAVE", "MONITOR", "CONFIG REWRITE"];
     for command in refused {
         client.expect("MULTI", "+OK");
         client.expect(command, "-ERR Command not allowed inside a transaction");
@@ -246,4 +234,87 @@ fn what_does_not_touch_a_watched_key_does_not_abort() {
         std::thread::yield_now();
     }
     exec(&mut client, "*1\r\n+PONG");
+}
+
+/// Refused before: a store that commits a batch was thought to have no place for what is about all keys.
+#[test]
+fn whole_databases_are_seen_and_emptied_inside_a_transaction() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("MSET old 1 gone 2", "+OK");
+    client.run("HSET hash f v");
+    let commands = [
+        "SET new 3",
+        "DEL gone",
+        "KEYS *",
+        "DBSIZE",
+        "SCAN 0 COUNT 2",
+        "FLUSHDB",
+        "DBSIZE",
+        "RANDOMKEY",
+        "GET old",
+        "HGET hash f",
+        "SET last 4",
+        "KEYS l*",
+        "RANDOMKEY",
+        "CONFIG SET slowlog-max-len 77",
+        "HELLO 3",
+        "PING",
+    ];
+    let Value::Array(replies) = transaction(&mut client, &commands) else { panic!("an array was expected") };
+    assert_eq!(strings(&replies[2]), ["hash", "new", "old"]);
+    assert_eq!(replies[3], Value::Integer(3));
+    let Value::Array(page) = &replies[4] else { panic!("{:?}", replies[4]) };
+    assert_eq!(strings(&page[1]), ["hash", "new"]);
+    assert_eq!(replies[6], Value::Integer(0));
+    assert_eq!((&replies[7], &replies[8], &replies[9]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(strings(&replies[11]), ["last"]);
+    assert_eq!(replies[12], bulk("last"));
+    assert!(matches!(&replies[14], Value::Map(_)), "{:?}", replies[14]);
+    client.run("HELLO 2");
+    assert_eq!(strings(&client.run("KEYS *")), ["last"]);
+    client.expect("EXISTS old hash", ":0");
+    assert_eq!(strings(&client.run("CONFIG GET slowlog-max-len")), ["slowlog-max-len", "77"]);
+}
+
+#[test]
+fn what_acts_beside_the_store_does_not_run_for_a_transaction_that_is_too_late() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.expect("WATCH k", "+OK");
+    other.expect("SET k 1", "+OK");
+    let reply = transaction(&mut client, &["CONFIG SET slowlog-max-len 77", "FLUSHALL"]);
+    assert_eq!(reply, Value::Null);
+    assert_eq!(strings(&client.run("CONFIG GET slowlog-max-len")), ["slowlog-max-len", "128"]);
+    client.expect("GET k", "$1\r\n1");
+}
+
+/// One client empties and fills a database in transactions while others write to it and count it.
+#[test]
+fn nobody_writes_between_the_commands_of_a_transaction_that_counts() {
+    let server = TestServer::start();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let (mut client, done) = (server.client(), &done);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    client.run(&format!("SET w{writer}-{} 1", n % 50));
+                    client.run(&format!("INCR c{writer}-{}", n % 50));
+                }
+            });
+        }
+        let mut client = server.client();
+        for _ in 0..200 {
+            let counts = transaction(&mut client, &["DBSIZE", "FLUSHDB", "SET mine 1", "DBSIZE"]);
+            let Value::Array(counts) = counts else { panic!("{counts:?}") };
+            assert_eq!(counts[3], Value::Integer(1));
+            let counts = integers(&transaction(&mut client, &["DBSIZE", "DBSIZE", "DBSIZE"]));
+            assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
 }

@@ -5,8 +5,8 @@ use std::ops::RangeInclusive;
 use terrace_resp::Args;
 
 use super::table::{
-    ADMIN, ALLOW_BUSY, ALONE, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI, NO_SCRIPT,
-    READ, STALE, WRITE,
+    ADMIN, ALLOW_BUSY, ALONE, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
+    NO_SCRIPT, READ, STALE, WRITE,
 };
 use super::{Flow, Handled};
 use crate::context::Context;

@@ -191,7 +191,8 @@ impl Filter {
                 }
                 b"type" => filter.kind = Some(Type::parse(value)?),
                 b"maxage" => {
-                    let seconds = positive(value, "ERR maxage is not an integer or out of range")?;
+                    integer(value).map_err(|_| MAXAGE_NO_NUMBER)?;
+                    let seconds = positive(value, "ERR maxage should be greater than 0")?;
                     filter.min_age_ms = seconds.saturating_mul(1000);
                 }
                 b"skipme" => match value.to_ascii_lowercase().as_slice() {
@@ -217,6 +218,8 @@ impl Filter {
             && !(self.spares_me && client.id == me)
     }
 }
+
+const MAXAGE_NO_NUMBER: Failure = Failure::fixed("ERR maxage is not an integer or out of range");
 
 fn positive(value: &[u8], refusal: &'static str) -> Result<u64, Failure> {
     let number = integer(value).ok().and_then(|number| u64::try_from(number).ok());

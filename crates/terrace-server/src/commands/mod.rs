@@ -13,6 +13,7 @@ mod configure;
 mod connection;
 mod counters;
 mod debug;
+mod debug_digest;
 mod debug_protocol;
 mod durability;
 mod expiry;
@@ -248,8 +249,9 @@ fn check(cx: &Context<'_>, command: &'static Command, args: Args<'_>) -> Result<
 
 fn subcommand(command: &'static Command, args: Args<'_>) -> Result<&'static Command, Failure> {
     let name = &args[1];
-    if name.eq_ignore_ascii_case(b"help") && args.len() == 2 {
-        return Ok(&introspect::HELP);
+    if name.eq_ignore_ascii_case(b"help") {
+        let arity = || Failure::arity(&format!("{}|help", command.name));
+        return if args.len() == 2 { Ok(&introspect::HELP) } else { Err(arity()) };
     }
     let found = command.subcommand(name).ok_or_else(|| unknown_subcommand(command.name, name))?;
     if !found.accepts(args.len()) {

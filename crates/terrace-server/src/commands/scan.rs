@@ -38,9 +38,9 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// The most keys that one `SCAN` looks at, so that it cannot hold up its loop for long.
 const MAX_SCAN_COUNT: usize = 1 << 16;
-/// Databases estimated at more keys are not counted one by one by `DBSIZE`.
+/// Of databases with more keys, `DBSIZE` returns the store's estimate.
 const MAX_EXACT_SIZE: u64 = 1_000_000;
-/// Databases estimated at more keys are counted on a thread of their own.
+/// Databases with more keys are counted on a thread of their own.
 const MAX_INLINE_SIZE: u64 = 10_000;
 
 /// The options of `SCAN` and `HSCAN`.
@@ -136,7 +136,7 @@ fn collect(
             found.push(key.clone());
         }
         looked_at += 1;
-        last = (looked_at <= options.count).then_some(key);
+        last = Some(key);
         if looked_at < options.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     let more = looked_at == options.count;
@@ -176,41 +176,75 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         }
         return Ok(Flow::Done);
     }
+    if cx.many.is_some() {
+        return keys_of_transaction(cx, &pattern);
+    }
     let db = cx.session.db;
     Ok(Flow::Job(Box::new(move |shared, reply| {
-        let Some(space) = shared.databases.find(db) else {
-            reply.array(0);
-            return Ok(());
-        };
-        list_matches(space, &pattern, reply, shared.settings.max_output_bytes())
+        let mut matches = Matches::new(&pattern, shared.settings.max_output_bytes());
+        if let Some(space) = shared.databases.find(db) {
+            let mut keys = space.prefix(glob::literal_prefix(&pattern));
+            while let Some(next) = keys.next_entry() {
+                matches.offer(&next?.0)?;
+            }
+        }
+        matches.write(reply);
+        Ok(())
     })))
 }
 
-fn list_matches(
-    space: &Keyspace,
-    pattern: &[u8],
-    reply: &mut Encoder<'_>,
+/// Runs on the loop, as part of one step.
+fn keys_of_transaction(cx: &mut Context<'_>, pattern: &[u8]) -> Handled {
+    let prefix = glob::literal_prefix(pattern);
+    let mut matches = Matches::new(pattern, cx.shared.settings.max_output_bytes());
+    let mut refused = None;
+    visit(cx, Bound::Included(&prefix), |key, _| {
+        if !key.starts_with(&prefix) {
+            return ControlFlow::Break(());
+        }
+        refused = matches.offer(&key).err();
+        if refused.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if let Some(failure) = refused {
+        return Err(failure);
+    }
+    matches.write(&mut cx.reply);
+    Ok(Flow::Done)
+}
+
+/// The keys that match a pattern.
+struct Matches<'p> {
+    pattern: &'p [u8],
+    found: Vec<Vec<u8>>,
+    bytes: usize,
     max_bytes: usize,
-) -> Result<(), Failure> {
-    let mut found = Vec::new();
-    let mut bytes = 0;
-    let mut keys = space.prefix(glob::literal_prefix(pattern));
-    while let Some(next) = keys.next_entry() {
-        let (key, _) = next?;
-        if glob::matches(pattern, &key) {
-            bytes += key.len() + 16;
-            if bytes > max_bytes {
-                return Err(Failure::fixed("ERR too many keys match, use SCAN"));
-            }
-            // A copy, because the key may keep a whole block alive.
-            found.push(key.to_vec());
+}
+
+impl<'p> Matches<'p> {
+    fn new(pattern: &'p [u8], max_bytes: usize) -> Self {
+        Self { pattern, found: Vec::new(), bytes: 0, max_bytes }
+    }
+
+    /// Takes a key if it matches; refuses more than fits one reply.
+    fn offer(&mut self, key: &[u8]) -> Result<(), Failure> {
+        if !glob::matches(self.pattern, key) {
+            return Ok(());
+        }
+        self.bytes += key.len() + 16;
+        if self.bytes > self.max_bytes {
+            return Err(Failure::fixed("ERR too many keys match, use SCAN"));
+        }
+        // A copy, because the key may keep a whole block alive.
+        self.found.push(key.to_vec());
+        Ok(())
+    }
+
+    fn write(self, reply: &mut Encoder<'_>) {
+        reply.array(self.found.len());
+        for key in self.found {
+            reply.bulk(&key);
         }
     }
-    reply.array(found.len());
-    for key in found {
-        reply.bulk(&key);
-    }
-    Ok(())
 }
 
 fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
@@ -292,37 +326,44 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
     let db = cx.session.db;
-    if let Some(many) = &cx.many {
+    if cx.many.is_some() {
         let mut count = 0;
-        many.visit_keys(db, Bound::Unbounded, |_, _| {
+        visit(cx, Bound::Unbounded, |_, _| {
             count += 1;
             ControlFlow::Continue(())
         })?;
         cx.reply.unsigned(count);
         return Ok(Flow::Done);
     }
-    let estimate = cx.space().map_or(0, Keyspace::approximate_len);
-    if estimate > MAX_EXACT_SIZE {
-        cx.reply.unsigned(estimate);
+    let Some(space) = cx.space() else {
+        cx.reply.integer(0);
+        return Ok(Flow::Done);
+    };
+    if let Some(exact) = count(space, MAX_INLINE_SIZE)? {
+        cx.reply.unsigned(exact);
         return Ok(Flow::Done);
     }
-    if estimate > MAX_INLINE_SIZE {
-        return Ok(Flow::Job(Box::new(move |shared, reply| {
-            reply.unsigned(shared.databases.find(db).map_or(Ok(0), count)?);
-            Ok(())
-        })));
-    }
-    let exact = cx.space().map_or(Ok(0), count)?;
-    cx.reply.unsigned(exact);
-    Ok(Flow::Done)
+    Ok(Flow::Job(Box::new(move |shared, reply| {
+        let estimate = |space: &Keyspace| space.approximate_len().max(MAX_EXACT_SIZE);
+        let keys = match shared.databases.find(db) {
+            Some(space) => count(space, MAX_EXACT_SIZE)?.unwrap_or_else(|| estimate(space)),
+            None => 0,
+        };
+        reply.unsigned(keys);
+        Ok(())
+    })))
 }
 
-/// Counts the keys one by one.
-pub(super) fn count(space: &Keyspace) -> Result<u64, Failure> {
+/// Counts the keys one by one, unless they are more than `max`. The store's estimate would not do to find out which:
+/// it takes the newest writes of all databases for those of each.
+fn count(space: &Keyspace, max: u64) -> Result<Option<u64>, Failure> {
     let mut count = 0;
     for next in space {
         next?;
+        if count == max {
+            return Ok(None);
+        }
         count += 1;
     }
-    Ok(count)
+    Ok(Some(count))
 }

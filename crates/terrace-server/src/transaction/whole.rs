@@ -52,7 +52,8 @@ impl Transaction<'_> {
 
     /// Whether nothing was written to a database.
     pub(crate) fn is_untouched(&self, db: u8) -> bool {
-        let staged = self.pending.as_ref().map(|pending| pending.range(db, (Bound::Unbounded, Bound::Unbounded)));
+        let staged =
+            self.pending.as_ref().map(|pending| pending.range(db, (Bound::Unbounded, Bound::Unbounded)));
         !self.is_emptied(db) && staged.is_none_or(|mut staged| staged.next().is_none())
     }
 }
