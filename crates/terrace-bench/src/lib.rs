@@ -6,17 +6,20 @@
 //! `terrace bench` shows this part.
 //!
 //! [`compare`] puts Terrace beside other stores, whose adapters are in [`store`]; each of them needs a feature of
-//! this crate, and none is part of a default build.
+//! this crate, and none is part of a default build. [`servers`] does the same with servers of the Redis protocol.
 
 pub mod compare;
 mod config;
 mod format;
+pub mod instructions;
 mod keys;
 mod latency;
 mod report;
 mod resources;
 mod run;
+pub mod servers;
 mod soak;
+mod spread;
 pub mod store;
 mod svg;
 mod values;

@@ -5,6 +5,7 @@
 
 mod range_delete;
 mod store_wide;
+mod transaction;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -110,7 +111,8 @@ impl Workload {
             640..=729 => self.scan(),
             730..=769 => self.increment(),
             770..=799 => self.update(),
-            800..=829 => self.conditional(),
+            800..=814 => self.conditional(),
+            815..=829 => self.transaction(),
             830..=859 => {
                 self.snapshot();
                 Ok(())

@@ -35,6 +35,12 @@
 //! // Reading, computing and writing in one step.
 //! assert_eq!(db.increment("visits", 1)?, 1);
 //!
+//! // Many reads and writes in one step, whatever others do meanwhile.
+//! db.transaction(|tx| -> terrace::Result<()> {
+//!     let users = tx.prefix("user:").count();
+//!     tx.put("users", users.to_string())
+//! })?;
+//!
 //! // Keys that live apart, and go at once.
 //! let sessions = db.keyspace("sessions")?;
 //! sessions.put("a", "1")?;
@@ -79,8 +85,9 @@ pub use base::error::{Action, Error, Result};
 pub use base::slice::{NotSlice, Slice};
 pub use db::{
     Batch, CacheStats, Compression, DEFAULT_MEMORY_BUDGET_BYTES, Db, Durability, Entry, FilterStats, Iter,
-    Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MemtableStats, Options,
-    RecoveryProgress, Snapshot, StallStats, Stamp, Stats, WriteOptions,
+    Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MAX_TRANSACTION_ATTEMPTS,
+    MAX_TRANSACTION_READS, MemtableStats, Options, RecoveryProgress, Savepoint, Snapshot, StallStats, Stamp,
+    Stats, Transaction, TransactionIter, WriteOptions,
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 

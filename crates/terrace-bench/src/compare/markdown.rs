@@ -1,9 +1,10 @@
 //! The summary as Markdown tables.
 
 use super::record::Figures;
-use super::summary::{Entry, Line, Spread, Summary};
+use super::summary::{Entry, Line, Summary};
 use crate::format::{markdown_table, rate, three_digits};
 use crate::report::{mib, time};
+use crate::spread::Spread;
 use crate::store::Engine;
 
 /// What a cell shows where there is nothing to show.

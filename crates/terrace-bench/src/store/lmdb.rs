@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ::heed::types::Bytes;
-use ::heed::{Database, Env, EnvFlags, EnvOpenOptions};
+use ::heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions};
 use anyhow::Result;
 
 use super::{Key, Level, Seen, SeenEntry, Setup, Store};
@@ -17,7 +17,7 @@ const MAX_READERS: u32 = 1100;
 /// newest write, as it does with the other stores.
 pub(super) struct Lmdb {
     env: Env,
-    database: Database<Bytes, Bytes>,
+    database: Database<'static, Bytes, Bytes>,
 }
 
 impl Lmdb {
@@ -33,9 +33,10 @@ impl Lmdb {
             flags |= EnvFlags::NO_READ_AHEAD;
         }
         let env = open_env(dir, flags)?;
-        let mut txn = env.write_txn()?;
-        let database = env.create_database(&mut txn, None)?;
-        txn.commit()?;
+        let create = env.create_databases_and_commit(env.write_txn()?, |opener, txn| {
+            opener.create_database(txn, None).map(CommitOrAbort::<_, ()>::Commit)
+        });
+        let database = create.map_err(|error: ::heed::Error| error)?.unwrap_commit();
         Ok(Self { env, database })
     }
 }

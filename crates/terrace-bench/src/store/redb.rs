@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ::redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use ::redb::{Database, Durability, ReadableDatabase as _, TableDefinition};
 use anyhow::Result;
 
 use super::{Key, Level, Seen, SeenEntry, Setup, Store, WRITE_BUFFERS};

@@ -176,6 +176,13 @@ impl Fragments {
         self.find(key).map_or(0, |fragment| fragment.newest(at))
     }
 
+    /// The newest marker that meets the keys from `low` up to `high`, exclusive; 0 if there is none.
+    pub(crate) fn newest_within(&self, low: &[u8], high: Option<&[u8]>) -> Seqno {
+        let from = &self.list[self.first_reaching(low)..];
+        let inside = from.iter().take_while(|f| high.is_none_or(|high| f.start.as_slice() < high));
+        inside.map(|fragment| fragment.newest(Seqno::MAX)).max().unwrap_or(0)
+    }
+
     /// Whether each key from `smallest` to `largest` has a marker above `above` and at most `up_to`.
     pub(crate) fn covers(&self, smallest: &[u8], largest: &[u8], above: Seqno, up_to: Seqno) -> bool {
         self.reach(smallest, above, up_to).is_some_and(|end| end > largest)
@@ -354,6 +361,8 @@ mod tests {
         assert!(!fragments.covers(b"x", b"z", 0, 9), "the end is not deleted");
         assert!(fragments.meets(b"b", b"b") && fragments.meets(b"0", b"a") && fragments.meets(b"e", b"f"));
         assert!(!fragments.meets(b"e", b"ee") && !fragments.meets(b"z", b"zz"));
+        assert_eq!(fragments.newest_within(b"d", Some(b"f")), 5);
+        assert_eq!(fragments.newest_within(b"e", Some(b"f")), 0);
         assert_eq!(fragments.share(b"a", b"i", 0, 9) / 10, 8);
     }
 

@@ -275,6 +275,8 @@ impl Batch {
                 count: self.count,
                 has_ranges: self.has_ranges,
                 reads: &self.reads,
+                scans: &[],
+                pinned: None,
                 keyspaces: &self.keyspaces,
                 durability: self.handle.raised(self.durability),
             });

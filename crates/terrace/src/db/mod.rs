@@ -3,6 +3,7 @@
 //! Start at [`Db`]; the write path is in `write` and `seal`, the read path in `read` and `iter`, the way to
 //! disk in `flush` and `compact`, the way back in `open` and `recovery`.
 
+mod atomic;
 mod batch;
 mod checkpoint;
 mod clock;
@@ -33,7 +34,10 @@ mod stats;
 mod stepped;
 mod super_version;
 mod syncer;
+mod transact;
+mod transaction;
 mod types;
+mod validate;
 mod work;
 mod write;
 
@@ -53,6 +57,8 @@ pub use keyspace::Keyspace;
 pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options, RecoveryProgress};
 pub use snapshot::Snapshot;
 pub use stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
+pub use transact::MAX_TRANSACTION_ATTEMPTS;
+pub use transaction::{MAX_TRANSACTION_READS, Savepoint, Transaction, TransactionIter};
 pub use types::{Entry, Stamp, WriteOptions};
 
 /// An open store.

@@ -105,7 +105,8 @@ impl Core {
             entries.iter().filter_map(|(seqno, entry)| RangeDelete::from_entry(entry, *seqno)).collect();
         for ((seqno, entry), hash) in entries.iter().zip(hashes) {
             let is_point = entry.meta.kind != Kind::RangeDelete;
-            if is_point && !deletes.iter().any(|delete| delete.hides(entry.key, *seqno)) {
+            let later = &deletes[deletes.partition_point(|delete| delete.seqno < *seqno)..];
+            if is_point && !later.iter().any(|delete| delete.hides(entry.key, *seqno)) {
                 let shard = locked.get(self.shards.of(*hash));
                 shard.writer.insert(*hash, entry.key, *seqno, entry.meta, entry.value);
             }

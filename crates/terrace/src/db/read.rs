@@ -124,10 +124,15 @@ impl Core {
 
     /// What a reader sees of a version now: nothing, if it is a tombstone or expired.
     pub(super) fn live(&self, version: Version) -> Option<Entry> {
-        let meta = version.meta;
+        self.live_entry(version.meta, || version.value)
+    }
+
+    /// The same for a meta and a value.
+    #[inline]
+    pub(super) fn live_entry(&self, meta: EntryMeta, value: impl FnOnce() -> Slice) -> Option<Entry> {
         let now_ms = if meta.expires_at_ms == 0 { 0 } else { self.clock.now_ms() };
         let expires_at_ms = (meta.expires_at_ms != 0).then_some(meta.expires_at_ms);
-        meta.is_live(now_ms).then_some(Entry { value: version.value, tag: meta.tag, expires_at_ms })
+        meta.is_live(now_ms).then(|| Entry { value: value(), tag: meta.tag, expires_at_ms })
     }
 
     /// An estimate of the keys in a keyspace, from the counts of the tables and memtables.

@@ -14,6 +14,7 @@ use super::keyspaces::KeyspaceState;
 use super::options::Durability;
 use super::shards::LockedShards;
 use super::stall::Admission;
+use super::transaction::Scan;
 use super::types::Stamp;
 use crate::base::entry::take_entry;
 use crate::base::{EntryRef, Error, KeyspaceId, Result, Seqno, checksum};
@@ -38,6 +39,10 @@ pub(super) struct Commit<'a> {
     pub(super) has_ranges: bool,
     /// Keys that were read, with the stamp of the read.
     pub(super) reads: &'a [(Vec<u8>, Stamp)],
+    /// Ranges that were read, all as of the snapshot `pinned`.
+    pub(super) scans: &'a [Scan],
+    /// The stamp of every read, if a snapshot there is held until the commit.
+    pub(super) pinned: Option<Seqno>,
     /// The keyspaces of all these, with the numbers under which their keys are here.
     pub(super) keyspaces: &'a [(Arc<KeyspaceState>, KeyspaceId)],
     /// What the write must survive.
@@ -97,15 +102,23 @@ impl Core {
         assert!(input.is_empty() && hashes.len() == commit.count as usize, "a batch body is well formed");
         let read_hashes: Vec<u64> = commit.reads.iter().map(|(key, _)| self.hash(key)).collect();
         let body_crc = if self.wal.is_some() { checksum::plain(commit.body) } else { 0 };
+        let mut judged = None;
+        let mut judge = !commit.scans.is_empty();
         let last = loop {
             self.admit(commit.body.len() as u64)?;
-            let mut locked = if commit.has_ranges {
+            if judge {
+                judged = Some(self.judge(commit)?);
+            }
+            let mut locked = if commit.has_ranges || !commit.scans.is_empty() {
                 self.shards.lock_several(0..self.shards.count())
             } else {
                 self.shards.lock_several(hashes.iter().chain(&read_hashes).map(|hash| self.shards.of(*hash)))
             };
             check_keyspaces(commit.keyspaces)?;
-            self.check_reads(commit.reads, &read_hashes)?;
+            if !self.check_reads(commit, &read_hashes, judged.as_ref())? {
+                judge = true;
+                continue;
+            }
             if hashes.is_empty() {
                 return Ok(self.last_seqno());
             }
@@ -218,24 +231,6 @@ impl Core {
         full.then(|| Arc::clone(active))
     }
 
-    /// `Error::Conflict` unless every read key is as it was. The shards of the keys are locked, so the active
-    /// memtable stands still. Everything newer than `flushed_seqno` is in the memtables; a stamp from before
-    /// that cannot be judged without reading tables, which does not happen under locks: it counts as changed.
-    fn check_reads(&self, reads: &[(Vec<u8>, Stamp)], hashes: &[u64]) -> Result<()> {
-        if reads.is_empty() {
-            return Ok(());
-        }
-        let state = self.current();
-        for ((key, stamp), hash) in reads.iter().zip(hashes) {
-            let in_sealed = || state.sealed.iter().find_map(|s| s.memtable.newest(*hash, key));
-            let newest = state.active.newest(*hash, key).or_else(in_sealed).unwrap_or(0);
-            if stamp.seqno < state.flushed_seqno || newest > stamp.seqno {
-                return Err(Error::Conflict);
-            }
-        }
-        Ok(())
-    }
-
     /// Waits for the durability that was asked for.
     #[inline]
     fn after_write(&self, seqno: Seqno, durability: Durability) -> Result<()> {
@@ -252,7 +247,7 @@ impl Core {
 
 /// `Error::Conflict` if a keyspace was cleared since its keys were made. Asked under the batch's locks: clearing
 /// passes through all of them before it returns, so a batch that passes here is before the clear.
-fn check_keyspaces(keyspaces: &[(Arc<KeyspaceState>, KeyspaceId)]) -> Result<()> {
+pub(super) fn check_keyspaces(keyspaces: &[(Arc<KeyspaceState>, KeyspaceId)]) -> Result<()> {
     for (state, id) in keyspaces {
         if state.id()? != *id {
             return Err(Error::Conflict);

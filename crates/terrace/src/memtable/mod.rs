@@ -64,6 +64,9 @@ pub(crate) struct Memtable {
     pool: Arc<ChunkPool>,
 }
 
+/// A place in the order in which each shard was written.
+pub(crate) struct Mark(Vec<u32>);
+
 /// One version of a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct MemEntry<'a> {
@@ -176,6 +179,18 @@ impl Memtable {
     /// starts at such a key. All versions of a key fall into one range.
     pub(crate) fn split_keys(&self, ranges: usize) -> Vec<Vec<u8>> {
         self.order.current(self).split_keys(&self.shards, ranges)
+    }
+
+    /// A mark behind everything that is published now.
+    pub(crate) fn mark(&self) -> Mark {
+        Mark(self.shards.iter().map(Shard::end).collect())
+    }
+
+    /// Calls `visit` with the key of every point entry that was published since the mark, in no order.
+    pub(crate) fn written_since(&self, mark: &Mark, mut visit: impl FnMut(&[u8])) {
+        for (shard, start) in self.shards.iter().zip(&mark.0) {
+            shard.walk(*start, shard.end(), |_, key| visit(key));
+        }
     }
 
     /// The memory taken: chunks, indexes and sorted runs. Moves by whole chunks.
