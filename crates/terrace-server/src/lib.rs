@@ -19,6 +19,7 @@
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]
 
+mod acl;
 mod admin;
 mod commands;
 mod config;

@@ -71,6 +71,8 @@ pub(crate) struct LoopMetrics {
     pub(crate) query_limit_closes: Counter,
     /// Wrong passwords.
     pub(crate) auth_failures: Counter,
+    /// Commands, keys and channels that a user was refused.
+    pub(crate) denials: [Counter; 3],
     /// Bytes received.
     pub(crate) bytes_in: Counter,
     /// Bytes sent.
@@ -104,6 +106,7 @@ impl Default for LoopMetrics {
             writes: Counter::default(),
             query_limit_closes: Counter::default(),
             auth_failures: Counter::default(),
+            denials: Default::default(),
             bytes_in: Counter::default(),
             bytes_out: Counter::default(),
             accepted: Counter::default(),
@@ -190,7 +193,7 @@ impl LoopMetrics {
             &self.conflicts,
             &self.wakeups,
         ];
-        counters.into_iter().for_each(Counter::reset);
+        counters.into_iter().chain(&self.denials).for_each(Counter::reset);
         self.error_codes.lock().clear();
         self.group_sizes.reset();
         self.lookup_sizes.reset();

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::pubsub::{Kind, Place, Subscriptions};
+use crate::stream::Address;
 use crate::tracking::Tracking;
 
 /// The letters of flags in `CLIENT LIST`: subscriber, in a transaction, tracking, its redirection broken, tracking
@@ -34,7 +35,6 @@ pub(crate) struct Shown<'a> {
     /// `CLIENT NO-EVICT ON`.
     pub(crate) no_evict: bool,
 }
-use crate::stream::Address;
 
 /// Texts that a client gives itself.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +42,8 @@ struct Names {
     name: String,
     lib_name: String,
     lib_version: String,
+    /// Who it is; empty for the default user.
+    user: String,
 }
 
 /// What others may see of a client.
@@ -121,6 +123,17 @@ impl ClientInfo {
         self.names.lock().name = name.into();
     }
 
+    /// The user that it is.
+    pub(crate) fn user(&self) -> String {
+        let user = self.names.lock().user.clone();
+        if user.is_empty() { "default".into() } else { user }
+    }
+
+    /// Says which user it is.
+    pub(crate) fn set_user(&self, name: &str) {
+        self.names.lock().user = name.into();
+    }
+
     /// Sets the name of its library.
     pub(crate) fn set_lib_name(&self, name: &str) {
         self.names.lock().lib_name = name.into();
@@ -186,7 +199,7 @@ impl ClientInfo {
             line,
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
              qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem={output} \
-             tot-mem={} events=r cmd={command} user=default redir={} resp={} lib-name={} lib-ver={}",
+             tot-mem={} events=r cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
             self.id,
             self.peer,
             self.local,
@@ -201,6 +214,7 @@ impl ClientInfo {
             self.queued.load(Ordering::Relaxed),
             self.watched.load(Ordering::Relaxed),
             input + output,
+            self.user(),
             self.redirect.load(Ordering::Relaxed),
             self.protocol.load(Ordering::Relaxed),
             names.lib_name,

@@ -63,6 +63,7 @@ impl Server {
         }
         let shared = Arc::new(Shared::new(config, local_addr, handles));
         shared.settings_changed();
+        shared.load_users_at_start()?;
         let new_loop =
             |(index, poll)| EventLoop::new(index, Arc::clone(&shared), poll, mem::take(&mut listeners));
         let loops = polls.into_iter().enumerate().map(new_loop).collect::<io::Result<Vec<_>>>()?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use terrace_resp::Protocol;
 
+use crate::acl::User;
 use crate::durability::Level;
 use crate::pubsub::{Place, Subscriptions};
 use crate::queue::{Queue, Watches};
@@ -37,7 +38,9 @@ pub(crate) struct Session {
     pub(crate) protocol: Protocol,
     /// Milliseconds to wait with the reply of the command that runs, because its password was wrong.
     pub(crate) penalty_ms: u64,
-    /// Whether it has given the password.
+    /// Who it is, as far as commands are allowed.
+    pub(crate) user: Arc<User>,
+    /// Whether it has given a password or need not.
     pub(crate) authenticated: bool,
     /// What its writes are to survive, if it has asked for more than the default.
     pub(crate) durability: Option<Level>,
@@ -61,14 +64,15 @@ pub(crate) struct Session {
 
 impl Session {
     /// A new connection's session.
-    pub(crate) fn new(info: Arc<ClientInfo>, slot: usize) -> Self {
+    pub(crate) fn new(info: Arc<ClientInfo>, slot: usize, shared: &Shared) -> Self {
         Self {
             info,
             slot,
             db: 0,
             protocol: Protocol::Resp2,
             penalty_ms: 0,
-            authenticated: false,
+            user: shared.users.default_user(),
+            authenticated: shared.users.is_open(),
             durability: None,
             group_epoch: 0,
             queue: None,
@@ -79,6 +83,13 @@ impl Session {
             pushes: false,
             no_evict: false,
         }
+    }
+
+    /// Makes it another user.
+    pub(crate) fn become_user(&mut self, user: Arc<User>, authenticated: bool) {
+        self.info.set_user(&user.shown());
+        self.user = user;
+        self.authenticated = authenticated;
     }
 
     /// Where others reach it.
@@ -139,7 +150,7 @@ impl Session {
         self.replies = Replies::On;
         self.db = 0;
         self.protocol = Protocol::Resp2;
-        self.authenticated = false;
+        self.become_user(shared.users.default_user(), shared.users.is_open());
         self.durability = None;
         self.queue = None;
         self.watches.clear();

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use subtle::ConstantTimeEq;
 
 use crate::ServerConfig;
 use crate::durability::Level;
@@ -32,8 +31,6 @@ pub(crate) struct Settings {
     on_log_level: Option<LogLevelHook>,
     /// The hard limit of a normal client's output when the configuration sets none.
     output_hard_bytes: usize,
-    password: RwLock<Option<Arc<[u8]>>>,
-    has_password: AtomicBool,
     protected: AtomicBool,
     latency_tracking: AtomicBool,
     durability: AtomicU8,
@@ -62,8 +59,6 @@ impl Settings {
             configuration: Mutex::new(effective(config, port)),
             on_log_level: config.on_log_level.clone(),
             output_hard_bytes: config.output_hard_bytes,
-            password: RwLock::default(),
-            has_password: AtomicBool::default(),
             protected: AtomicBool::default(),
             latency_tracking: AtomicBool::default(),
             durability: AtomicU8::default(),
@@ -111,12 +106,14 @@ impl Settings {
         }
     }
 
+    /// Says that a parameter has this value now, as a consequence of something else.
+    pub(crate) fn note(&self, name: &str, text: &str) {
+        self.configuration.lock().note(name, text);
+    }
+
     /// Brings the copies up to date.
     fn refresh(&self, now: &Configuration) {
         let size = |name: &str| usize::try_from(now.number(name)).unwrap_or(usize::MAX);
-        let password = now.get("requirepass").as_bytes();
-        *self.password.write() = (!password.is_empty()).then(|| Arc::from(password));
-        self.has_password.store(!password.is_empty(), Ordering::Release);
         self.protected.store(now.is_on("protected-mode"), Ordering::Relaxed);
         self.latency_tracking.store(now.is_on("latency-tracking"), Ordering::Relaxed);
         let level = Level::parse(now.get("durability").as_bytes()).unwrap_or(Level::Sync);
@@ -152,22 +149,9 @@ impl Settings {
         (self.list_fields.load(Ordering::Relaxed), self.list_bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether clients must authenticate.
-    pub(crate) fn has_password(&self) -> bool {
-        self.has_password.load(Ordering::Acquire)
-    }
-
-    /// Whether `given` is the password, in a time that does not depend on where they differ.
-    pub(crate) fn password_matches(&self, given: &[u8]) -> bool {
-        match &*self.password.read() {
-            None => true,
-            Some(expected) => bool::from(expected.ct_eq(given)),
-        }
-    }
-
-    /// Whether clients from other machines are refused.
+    /// Whether clients from other machines are refused as long as there is no password.
     pub(crate) fn is_protected(&self) -> bool {
-        self.protected.load(Ordering::Relaxed) && !self.has_password()
+        self.protected.load(Ordering::Relaxed)
     }
 
     /// Whether `INFO latencystats` shows anything.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -9,6 +10,7 @@ use mio::Waker;
 use parking_lot::Mutex;
 
 use crate::ServerConfig;
+use crate::acl::{Hash, User, Users};
 use crate::commands::Ran;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
@@ -72,6 +74,8 @@ pub(crate) enum Message {
     },
     /// Disconnect a client.
     Kill(u64),
+    /// A user has other rules or is gone, by the will of this client.
+    UserChanged(Arc<User>, u64),
     /// Something for several of its clients, by slot and number.
     Push(Arc<Push>, Vec<(usize, u64)>),
     /// A pause has ended or changed.
@@ -167,6 +171,8 @@ pub(crate) struct Shared {
     pub(crate) databases: Databases,
     /// What clients may change.
     pub(crate) settings: Settings,
+    /// Users and what they may do.
+    pub(crate) users: Users,
     /// Who is connected.
     pub(crate) clients: Registry,
     /// The loops.
@@ -218,6 +224,7 @@ impl Shared {
         Self {
             local_addr,
             databases: Databases::new(config.db.clone()),
+            users: Users::new(settings.get("requirepass").as_bytes()),
             settings,
             clients: Registry::default(),
             loops,
@@ -261,6 +268,47 @@ impl Shared {
         self.watch.set_classes(self.settings.notify_classes());
         let keys = usize::try_from(self.settings.configuration().number("tracking-table-max-keys"));
         self.tracker.set_max_keys(self, keys.unwrap_or(usize::MAX));
+    }
+
+    /// Whether a new user may use every channel.
+    pub(crate) fn every_channel(&self) -> bool {
+        self.settings.get("acl-pubsub-default") == "allchannels"
+    }
+
+    /// Reads the users from a file; `by` is the client who wants it so.
+    pub(crate) fn load_users(&self, path: &Path, by: u64) -> Result<(), String> {
+        let password = self.settings.get("requirepass");
+        let changed = self.users.load(path, self.every_channel(), password.as_bytes())?;
+        self.users_agree_with_settings();
+        self.users_changed(&changed, by);
+        Ok(())
+    }
+
+    /// Reads the users from the file of the configuration, if there is one.
+    pub(crate) fn load_users_at_start(&self) -> io::Result<()> {
+        let path = self.settings.get("aclfile");
+        if path.is_empty() {
+            return Ok(());
+        }
+        self.load_users(Path::new(&path), 0).map_err(io::Error::other)
+    }
+
+    /// Shows no password as `requirepass` that is not one any more.
+    pub(crate) fn users_agree_with_settings(&self) {
+        let rules = self.users.default_user().rules();
+        let password = Hash::of(self.settings.get("requirepass").as_bytes());
+        if rules.no_password || !rules.passwords().contains(&password.digits()) {
+            self.settings.note("requirepass", "");
+        }
+    }
+
+    /// Has the loops look at the connections of users who may do less now, or are gone.
+    pub(crate) fn users_changed(&self, users: &[Arc<User>], by: u64) {
+        for (handle, user) in
+            self.loops.iter().flat_map(|handle| users.iter().map(move |user| (handle, user)))
+        {
+            handle.send(Message::UserChanged(Arc::clone(user), by));
+        }
     }
 
     /// Begins the shutdown.

@@ -97,7 +97,7 @@ fn setinfo(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
-fn describe(cx: &Context<'_>, info: &ClientInfo) -> String {
+pub(super) fn describe(cx: &Context<'_>, info: &ClientInfo) -> String {
     let command = by_index(info.command.load(Ordering::Relaxed)).map_or("NULL".into(), |parent| {
         let sub = usize::from(info.subcommand.load(Ordering::Relaxed));
         let sub = sub.checked_sub(1).and_then(|at| parent.subcommands.get(at));
@@ -169,13 +169,14 @@ struct Filter {
     peer: Option<Vec<u8>>,
     local: Option<Vec<u8>>,
     kind: Option<Type>,
+    user: Option<String>,
     /// Connected for so many milliseconds at least.
     min_age_ms: u64,
     spares_me: bool,
 }
 
 impl Filter {
-    fn parse(args: Args<'_>) -> Result<Self, Failure> {
+    fn parse(cx: &Context<'_>, args: Args<'_>) -> Result<Self, Failure> {
         let mut filter = Self { spares_me: true, ..Self::default() };
         let mut rest = args.iter();
         while let Some(option) = rest.next() {
@@ -184,11 +185,7 @@ impl Filter {
                 b"id" => filter.id = Some(positive(value, "ERR client-id should be greater than 0")?),
                 b"addr" => filter.peer = Some(value.to_vec()),
                 b"laddr" => filter.local = Some(value.to_vec()),
-                b"user" if value == b"default" => {}
-                b"user" => {
-                    let user = shorten(value, 128);
-                    return Err(Failure::text(format!("ERR No such user '{user}'")));
-                }
+                b"user" => filter.user = Some(user(cx, value)?),
                 b"type" => filter.kind = Some(Type::parse(value)?),
                 b"maxage" => {
                     integer(value).map_err(|_| MAXAGE_NO_NUMBER)?;
@@ -214,12 +211,19 @@ impl Filter {
             && same(&self.peer, &client.peer)
             && same(&self.local, &client.local)
             && self.kind.is_none_or(|kind| kind == Type::of(client))
+            && self.user.as_ref().is_none_or(|user| *user == client.user())
             && now_ms.saturating_sub(client.connected_at_ms) >= self.min_age_ms
             && !(self.spares_me && client.id == me)
     }
 }
 
 const MAXAGE_NO_NUMBER: Failure = Failure::fixed("ERR maxage is not an integer or out of range");
+
+/// A user that exists, by the name that clients are shown with.
+fn user(cx: &Context<'_>, name: &[u8]) -> Result<String, Failure> {
+    let unknown = || Failure::text(format!("ERR No such user '{}'", shorten(name, 128)));
+    Ok(cx.shared.users.find(name).ok_or_else(unknown)?.shown())
+}
 
 fn positive(value: &[u8], refusal: &'static str) -> Result<u64, Failure> {
     let number = integer(value).ok().and_then(|number| u64::try_from(number).ok());
@@ -231,7 +235,7 @@ fn kill(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let filter = if old_form {
         Filter { peer: Some(args[2].to_vec()), ..Filter::default() }
     } else {
-        Filter::parse(args.from(2))?
+        Filter::parse(cx, args.from(2))?
     };
     cx.session.show();
     let (me, now_ms) = (cx.session.info.id, cx.now_ms);

@@ -95,6 +95,9 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         changes.push((parameter, text));
     }
     cx.shared.settings.change(&changes);
+    if let Some((_, password)) = changes.iter().find(|(parameter, _)| parameter.name == "requirepass") {
+        cx.shared.users.set_default_password(password.as_bytes());
+    }
     cx.shared.settings_changed();
     // The loops may be sleeping without a time-out.
     cx.shared.loops.iter().for_each(|handle| handle.wake());

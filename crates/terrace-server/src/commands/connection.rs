@@ -9,7 +9,8 @@ use super::table::{
     ALLOW_BUSY, ALONE, Command, FAST, Flags, Handler, LOADING, NEVER_QUEUED, NO_AUTH_NEEDED, NO_SCRIPT,
     STALE, SUBSCRIBED,
 };
-use super::{Flow, Handled, info, shorten};
+use super::{Flow, Handled, info, permission, shorten};
+use crate::acl::{DEFAULT, Reason};
 use crate::context::Context;
 use crate::failure::Failure;
 
@@ -73,26 +74,26 @@ const WRONG_PASSWORD: Failure =
 
 fn auth(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     match args.len() {
-        2 if !cx.shared.settings.has_password() => return Err(NO_PASSWORD_SET),
-        2 => authenticate(cx, b"default", &args[1])?,
-        3 => authenticate(cx, &args[1], &args[2])?,
+        2 if cx.shared.users.default_user().rules().no_password => return Err(NO_PASSWORD_SET),
+        2 => authenticate(cx, &args[0], DEFAULT, &args[1])?,
+        3 => authenticate(cx, &args[0], &args[1], &args[2])?,
         _ => return Err(crate::failure::SYNTAX),
     }
     cx.reply.ok();
     Ok(Flow::Done)
 }
 
-fn authenticate(cx: &mut Context<'_>, user: &[u8], password: &[u8]) -> Result<(), Failure> {
-    // The password is compared first, so that the time taken says nothing about the user's name.
-    let matches = cx.shared.settings.password_matches(password);
-    if !matches || user != b"default" {
+/// Makes the connection this user, whose name and password came with `command`.
+fn authenticate(cx: &mut Context<'_>, command: &[u8], name: &[u8], password: &[u8]) -> Result<(), Failure> {
+    let Some(user) = cx.shared.users.authenticate(name, password) else {
+        permission::log(cx, Reason::Auth, command.to_vec(), name);
         cx.metrics.auth_failures.add(1);
         let peer = &cx.session.info.peer;
         cx.session.penalty_ms = cx.shared.penalties.failed(peer, cx.now_ms);
         tracing::warn!(%peer, delay_ms = cx.session.penalty_ms, "wrong password");
         return Err(WRONG_PASSWORD);
-    }
-    cx.session.authenticated = true;
+    };
+    cx.session.become_user(user, true);
     Ok(())
 }
 
@@ -113,7 +114,7 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let left = rest.len();
         if option.eq_ignore_ascii_case(b"auth") && left >= 2 {
             let (user, password) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
-            authenticate(cx, user, password)?;
+            authenticate(cx, &args[0], user, password)?;
         } else if option.eq_ignore_ascii_case(b"setname") && left >= 1 {
             let given = rest.next().unwrap_or_default();
             name = Some(check_printable(given, "Client names")?);
@@ -122,7 +123,7 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             return Err(Failure::text(format!("ERR Syntax error in HELLO option '{option}'")));
         }
     }
-    if !cx.session.authenticated && cx.shared.settings.has_password() {
+    if !cx.session.authenticated {
         return Err(Failure::fixed(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> \
              AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol \

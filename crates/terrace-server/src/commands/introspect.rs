@@ -41,7 +41,7 @@ const SUBCOMMANDS: &[Command] = &[
 ];
 
 /// What `HELP` runs, for every command with subcommands.
-pub(super) static HELP: Command = command("help", 2, "5.0.0", help, "Returns the subcommands.");
+pub(crate) static HELP: Command = command("help", 2, "5.0.0", help, "Returns the subcommands.");
 
 /// Flags and their names.
 const FLAGS: [(Flags, &str); 16] = [

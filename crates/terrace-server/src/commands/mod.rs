@@ -4,6 +4,7 @@
 //! touches no socket. The tables drive look-up, arity errors and everything `COMMAND` says.
 #![allow(clippy::unnecessary_wraps)] // All commands have one signature, also those that cannot fail.
 
+mod acl;
 mod admin;
 mod backup;
 mod bitfield;
@@ -28,6 +29,7 @@ mod keys;
 mod memory;
 mod multi;
 mod options;
+mod permission;
 mod persist;
 mod pubsub;
 mod record;
@@ -44,12 +46,15 @@ use std::sync::atomic::Ordering;
 
 use terrace_resp::{Args, Encoder};
 
+use crate::acl::Target;
 use crate::context::Context;
 use crate::failure::{Failure, NO_AUTH};
 use crate::pause::Scope;
+use crate::session::Session;
 use crate::shared::Shared;
 
 pub(crate) use hash_run::{HashRead, hash_run};
+pub(crate) use introspect::HELP;
 pub(crate) use record::Ran;
 pub(crate) use string_read::get_run;
 pub(crate) use table::{Command, GROUPED, MAX_COMMANDS, find};
@@ -107,7 +112,7 @@ pub(crate) type Handled = Result<Flow, Failure>;
 /// Runs one command, or queues it after `MULTI`; what goes wrong becomes its reply. `index` is its place in the table.
 pub(crate) fn execute(cx: &mut Context<'_>, index: u8, command: &'static Command, args: Args<'_>) -> Flow {
     let start = cx.reply.position();
-    let flow = match check(cx, command, args) {
+    let flow = match check(cx, index, command, args) {
         Ok(runs) if must_wait(cx, runs) => return Flow::Postponed,
         Ok(runs) if multi::queues(cx.session, command) => {
             let queued = multi::enqueue(cx, command, runs, args);
@@ -230,17 +235,29 @@ fn fail(cx: &mut Context<'_>, start: usize, failure: &Failure) -> Flow {
     Flow::Done
 }
 
-/// Finds what really runs (a subcommand, perhaps) and checks arity and authentication.
-fn check(cx: &Context<'_>, command: &'static Command, args: Args<'_>) -> Result<&'static Command, Failure> {
+/// Whether a client may run a command at once, without anything being noted about a refusal.
+pub(crate) fn may_run(session: &Session, (index, command): (u8, &'static Command), args: Args<'_>) -> bool {
+    session.authenticated
+        && (session.user.is_unrestricted()
+            || permission::allows(&session.user, &Target { index, command, runs: command }, args))
+}
+
+/// Finds what really runs (a subcommand, perhaps) and checks arity, authentication and permission.
+fn check(
+    cx: &Context<'_>,
+    index: u8,
+    command: &'static Command,
+    args: Args<'_>,
+) -> Result<&'static Command, Failure> {
     if !command.accepts(args.len()) {
         return Err(Failure::arity(command.name));
     }
     let runs =
         if command.subcommands.is_empty() || args.len() == 1 { command } else { subcommand(command, args)? };
-    let allowed = cx.session.authenticated || !cx.shared.settings.has_password();
-    if !allowed && !command.has(table::NO_AUTH_NEEDED) {
+    if !cx.session.authenticated && !command.has(table::NO_AUTH_NEEDED) {
         return Err(NO_AUTH);
     }
+    permission::check(cx, &Target { index, command, runs }, args)?;
     pubsub::check_context(cx, runs, command)?;
     let position = command.subcommands.iter().position(|sub| std::ptr::eq(sub, runs));
     cx.session.info.subcommand.store(position.map_or(0, |at| at as u8 + 1), Ordering::Relaxed);

@@ -148,6 +148,7 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
     watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
+    let (user, authenticated) = (Arc::clone(&cx.session.user), cx.session.authenticated);
     let alone = queue.requests.iter().any(Queued::must_be_alone);
     if alone {
         // The loop's own group would wait for this transaction to end.
@@ -165,6 +166,9 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         }
         cx.reply.truncate(start);
         cx.session.db = db;
+        if !Arc::ptr_eq(&user, &cx.session.user) {
+            cx.session.become_user(Arc::clone(&user), authenticated);
+        }
         let Some(transaction) = run_all(cx, &queue.requests, &watches, alone) else {
             return Ok(Flow::Close);
         };

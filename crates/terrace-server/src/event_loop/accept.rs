@@ -65,7 +65,7 @@ impl EventLoop {
 
     fn place(&mut self, mut stream: Stream, peer: Address) {
         let metrics = &self.handle.metrics;
-        if self.shared.settings.is_protected() && !peer.is_local() {
+        if self.shared.settings.is_protected() && self.shared.users.is_open() && !peer.is_local() {
             tracing::warn!(%peer, "refused: protected mode");
             metrics.rejected.add(1);
             // The socket's buffer is empty, so this is written whole or the client is gone.
@@ -116,7 +116,8 @@ impl EventLoop {
         let place = Place { client, loop_index: self.index, slot };
         let info = Arc::new(ClientInfo::new(place, peer, local, self.now_ms));
         self.shared.clients.add(&info);
-        self.connections[slot] = Some(Box::new(Connection::new(stream, Session::new(info, slot))));
+        self.connections[slot] =
+            Some(Box::new(Connection::new(stream, Session::new(info, slot, &self.shared))));
         self.open += 1;
     }
 

@@ -12,6 +12,7 @@ mod pause;
 mod push;
 mod runs;
 mod serve;
+mod users;
 mod waits;
 
 use std::collections::VecDeque;
@@ -229,6 +230,7 @@ impl EventLoop {
                 }
             }
             Message::Show { slot, client, line } => self.show(slot, client, &line),
+            Message::UserChanged(user, by) => self.user_changed(&user, by),
             Message::Push(push, to) => self.deliver(&push, &to),
             Message::PauseChanged => self.pause_changed = true,
             Message::ResetMetrics => self.handle.metrics.reset(),

@@ -124,6 +124,9 @@ impl EventLoop {
             let args = decoder.args(&buf[at..]);
             let command = args.get(0).and_then(commands::find).filter(|(_, command)| command.has(GROUPED));
             let Some((index, command)) = command else { break };
+            if !commands::may_run(cx.session, (index, command), args) {
+                break; // It is refused alone.
+            }
             cx.session.info.command.store(index, Ordering::Relaxed);
             let errors = cx.metrics.errors.get();
             if matches!(commands::execute(&mut cx, index, command, args), Flow::Postponed) {

@@ -133,7 +133,8 @@ impl EventLoop {
             let args = connection.decoder.args(&buf[at..]);
             let command = args.get(0).and_then(commands::find);
             let last = at + len == buf.len();
-            let grouped = command.filter(|_| buf[at] == b'*' && self.runs_now(&connection.session));
+            let grouped =
+                command.filter(|found| buf[at] == b'*' && self.runs_now(&connection.session, *found, args));
             if let Some(read) =
                 grouped.and_then(|(index, command)| PendingRead::new(index, command, args, at))
                 && reads.first().is_none_or(|first: &PendingRead| first.kind == read.kind)
@@ -167,17 +168,19 @@ impl EventLoop {
     }
 
     pub(super) fn limits(&self, session: &Session) -> Limits {
-        if session.authenticated || !self.shared.settings.has_password() {
+        if session.authenticated {
             Limits { bulk_bytes: self.shared.settings.max_argument_bytes(), ..self.shared.config.limits }
         } else {
             Limits::UNAUTHENTICATED
         }
     }
 
-    /// Whether this client's commands run when they arrive.
-    fn runs_now(&self, session: &Session) -> bool {
-        let allowed = session.authenticated || !self.shared.settings.has_password();
-        allowed && session.is_plain() && self.shared.pause.until_ms() == 0 && self.shared.groups()
+    /// Whether this client's command, which has been found, runs when it arrives.
+    fn runs_now(&self, session: &Session, found: (u8, &'static Command), args: Args<'_>) -> bool {
+        session.is_plain()
+            && self.shared.pause.until_ms() == 0
+            && self.shared.groups()
+            && commands::may_run(session, found, args)
     }
 
     pub(super) fn context<'a>(

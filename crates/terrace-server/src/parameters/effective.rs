@@ -124,6 +124,22 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "Whether clients from other machines are refused as long as there is no password.",
     ),
     row(
+        "aclfile",
+        Kind::Text,
+        "",
+        (Security, AtStart),
+        "The file of users that ACL LOAD reads, as the start does, and ACL SAVE writes; empty for none. It has to be \
+         there, if only empty. requirepass counts for a default user that is not in it.",
+    ),
+    row(
+        "acl-pubsub-default",
+        Kind::OneOf(&["allchannels", "resetchannels"]),
+        "resetchannels",
+        (Security, Anytime),
+        "Whether a new user may use every channel or none.",
+    ),
+    row("acllog-max-len", COUNT, "128", (Security, Anytime), "Refusals kept in ACL LOG."),
+    row(
         "enable-debug-command",
         Kind::OneOf(&["no", "yes", "local"]),
         "local",

@@ -88,7 +88,7 @@ fn value_of(parameter: &Parameter, text: &str) -> Value {
 }
 
 /// Replaces a file by a new one with the same permissions, durably.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let path = fs::canonicalize(path)?;
     let mut temporary = path.clone().into_os_string();
     temporary.push(format!(".{}.tmp", std::process::id()));

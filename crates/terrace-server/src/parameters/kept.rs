@@ -39,9 +39,6 @@ const SIGNED: Kind = integer(i32::MIN as i64, i32::MAX as i64);
 
 /// The rows.
 pub(super) const PARAMETERS: &[Parameter] = &[
-    row("acl-pubsub-default", Kind::OneOf(&["allchannels", "resetchannels"]), "resetchannels"),
-    row("aclfile", Kind::Text, "").fixed(),
-    row("acllog-max-len", LENGTH, "128"),
     row("active-defrag-cycle-max", integer(1, 99), "25"),
     row("active-defrag-cycle-min", integer(1, 99), "1"),
     row("active-defrag-ignore-bytes", ANY_BYTES, "104857600"),

@@ -13,6 +13,7 @@ mod reference;
 mod special;
 
 pub use configuration::{ConfigError, Configuration};
+pub(crate) use file::replace as replace_file;
 pub use kind::Kind;
 pub use reference::reference;
 pub(crate) use special::parse_output_limits;

@@ -197,6 +197,9 @@ pub(super) fn stats(shared: &Shared, out: &mut String) {
     field(out, "client_output_buffer_limit_disconnections", sum(shared, |m| &m.output_limit_closes));
     field(out, "client_query_buffer_limit_disconnections", sum(shared, |m| &m.query_limit_closes));
     field(out, "acl_access_denied_auth", sum(shared, |m| &m.auth_failures));
+    field(out, "acl_access_denied_cmd", sum(shared, |m| &m.denials[0]));
+    field(out, "acl_access_denied_key", sum(shared, |m| &m.denials[1]));
+    field(out, "acl_access_denied_channel", sum(shared, |m| &m.denials[2]));
     field(out, "terrace_conflicts_retried", sum(shared, |m| &m.conflicts));
     field(out, "terrace_wakeups", sum(shared, |m| &m.wakeups));
 }

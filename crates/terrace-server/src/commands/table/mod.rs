@@ -10,7 +10,7 @@ mod keys;
 use terrace_resp::Args;
 
 use super::{
-    admin, backup, bitfield, bits, client, configure, connection, counters, debug, durability, expiry,
+    acl, admin, backup, bitfield, bits, client, configure, connection, counters, debug, durability, expiry,
     hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi, persist,
     pubsub, scan, scripts, slowlog, stats, string_read, string_write,
 };
@@ -51,6 +51,7 @@ const FAMILIES: &[&[Command]] = &[
     connection::COMMANDS,
     pubsub::COMMANDS,
     client::COMMANDS,
+    acl::COMMANDS,
     admin::COMMANDS,
     backup::COMMANDS,
     configure::COMMANDS,
