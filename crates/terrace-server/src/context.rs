@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use terrace::Keyspace;
+use terrace::{Keyspace, Snapshot};
 use terrace_resp::Encoder;
 
 use crate::effects::Effects;
@@ -82,17 +82,35 @@ impl Context<'_> {
         Ok(entry)
     }
 
-    /// What several keys hold, in their order.
-    pub(crate) fn lookup_many(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, Failure> {
+    /// A moment at which several keys are to be looked up together. A transaction is one already, and one key needs
+    /// none.
+    pub(crate) fn moment(&mut self, keys: usize) -> Option<Snapshot> {
+        self.settle();
+        (self.many.is_none() && keys > 1).then(|| self.shared.databases.store().snapshot())
+    }
+
+    /// What several keys hold, in their order; each as it is now, or all as they were at one moment.
+    pub(crate) fn lookup_many(
+        &mut self,
+        keys: &[&[u8]],
+        moment: Option<&Snapshot>,
+    ) -> Result<Vec<Option<Stored>>, Failure> {
         if self.many.is_some() {
             return keys.iter().map(|key| self.lookup(key)).collect();
         }
         self.settle();
         let entries = match self.space() {
             None => vec![None; keys.len()],
-            Some(space) if keys.iter().all(|key| is_storable(key)) => space.multi_get_entries(keys)?,
+            Some(space) if keys.iter().all(|key| is_storable(key)) => match moment {
+                Some(moment) => moment.multi_get_in(space, keys)?,
+                None => space.multi_get_entries(keys)?,
+            },
             Some(space) => {
-                let one = |key: &&[u8]| if is_storable(key) { space.get_entry(key) } else { Ok(None) };
+                let one = |key: &&[u8]| match moment {
+                    _ if !is_storable(key) => Ok(None),
+                    Some(moment) => moment.get_in(space, key),
+                    None => space.get_entry(key),
+                };
                 keys.iter().map(one).collect::<terrace::Result<_>>()?
             }
         };

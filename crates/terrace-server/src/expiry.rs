@@ -79,7 +79,7 @@ impl Expirer {
             for (_, db, key) in due {
                 let removed = shared.expire(db, &key);
                 let settled =
-                    removed.and_then(|gone| if gone { Ok(()) } else { shared.expire_fields(db, &key) });
+                    removed.and_then(|gone| if gone { Ok(true) } else { shared.expire_fields(db, &key) });
                 if let Err(failure) = settled {
                     tracing::debug!(error = %failure.line(), "cannot remove an expired key");
                 }
@@ -168,7 +168,8 @@ impl Shared {
         }
     }
     /// Uncounts the fields of a hash that have expired, and tells who listens.
-    pub(crate) fn expire_fields(&self, db: u8, key: &[u8]) -> Result<(), Failure> {
+    /// `false` if there are none.
+    pub(crate) fn expire_fields(&self, db: u8, key: &[u8]) -> Result<bool, Failure> {
         let outcome = transaction::run(self, 0, |tx| match tx.read(db, key)? {
             Some(stored) if stored.tag == TAG_HASH => {
                 let hash = Hash::open(tx, db, key, std::iter::empty())?;
@@ -178,6 +179,6 @@ impl Shared {
         })?;
         self.expired_fields.fetch_add(outcome.value, Ordering::Relaxed);
         self.release(outcome.effects);
-        Ok(())
+        Ok(outcome.seqno.is_some())
     }
 }

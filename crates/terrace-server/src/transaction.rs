@@ -77,6 +77,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) list_limits: (u64, usize),
     /// Whether all keys are its own until it ends: no other client commits meanwhile.
     alone: bool,
+    /// How often databases were swapped when it began.
+    swaps: u64,
     /// One bit for each database that is emptied before what is written.
     emptied: u32,
     /// Generations of hashes that no key leads to after the commit.
@@ -107,6 +109,7 @@ impl<'a> Transaction<'a> {
             checks_reads: false,
             list_limits: shared.settings.list_limits(),
             alone: false,
+            swaps: databases.times_swapped(),
             emptied: 0,
             dead: Vec::new(),
         }
@@ -266,7 +269,7 @@ impl<'a> Transaction<'a> {
         }
         let writes = !self.batch.is_empty();
         if !writes && !self.checks_reads {
-            return Ok(Attempt::Unchanged);
+            return Ok(if self.is_torn() { Attempt::Conflict } else { Attempt::Unchanged });
         }
         if self.unstamped != 0 {
             // Somebody may have written there since. Next time those reads have stamps.
@@ -280,6 +283,9 @@ impl<'a> Transaction<'a> {
         }
         let committed = {
             let _held = (!self.alone).then(|| self.databases.hold_shared());
+            if self.is_torn() {
+                return Ok(Attempt::Conflict);
+            }
             self.batch.commit()
         };
         match committed.map_err(Failure::from) {
@@ -294,6 +300,13 @@ impl<'a> Transaction<'a> {
             Err(failure) if failure.is_conflict() => Ok(Attempt::Conflict),
             Err(failure) => Err(failure),
         }
+    }
+}
+
+impl Transaction<'_> {
+    /// Whether what was read may be of two databases, because they were swapped meanwhile.
+    fn is_torn(&self) -> bool {
+        !self.swaps.is_multiple_of(2) || self.swaps != self.databases.times_swapped()
     }
 }
 

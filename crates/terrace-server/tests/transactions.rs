@@ -318,3 +318,109 @@ fn nobody_writes_between_the_commands_of_a_transaction_that_counts() {
         done.store(true, Ordering::Relaxed);
     });
 }
+
+/// `MGET` read one key after the other while a batch reached the shards, and saw one half of an `MSET`.
+#[test]
+fn several_keys_are_read_as_of_one_moment() {
+    const KEYS: [&str; 8] = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"];
+    let server = TestServer::start();
+    let mset = |value: usize| -> String {
+        KEYS.iter().fold("MSET".into(), |command, key| format!("{command} {key} {value}"))
+    };
+    server.client().expect(&mset(0), "+OK");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut writer = server.client();
+        let (done, mset) = (&done, &mset);
+        scope.spawn(move || {
+            for value in 1.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                writer.expect(&mset(value), "+OK");
+                writer.expect(&format!("DEL {}", KEYS.join(" ")), ":8");
+            }
+        });
+        let mut reader = server.client();
+        for _ in 0..3_000 {
+            let values = reader.run(&format!("MGET {}", KEYS.join(" ")));
+            let Value::Array(values) = values else { panic!("{values:?}") };
+            assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+            let found = reader.run(&format!("EXISTS {}", KEYS.join(" ")));
+            assert!(matches!(found, Value::Integer(0 | 8)), "{found:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn swapped_databases_are_seen_by_all_and_survive_a_restart() {
+    let mut server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.run("MSET k zero only0 1");
+    client.run("HSET h f zero");
+    other.run("SELECT 1");
+    other.run("SET k one");
+    other.run("SET soon v PX 30");
+    // Watched keys that are in either database have changed, others not.
+    for (key, changed) in [("k", true), ("only0", true), ("nowhere", false), ("h", true)] {
+        other.expect(&format!("WATCH {key}"), "+OK");
+        client.expect("SWAPDB 0 1", "+OK");
+        assert_eq!(transaction(&mut other, &["PING"]) == Value::Null, changed, "{key}");
+        client.expect("SWAPDB 1 0", "+OK");
+    }
+    client.expect("SWAPDB 0 1", "+OK");
+    assert_eq!((client.run("GET k"), other.run("GET k")), (bulk("one"), bulk("zero")));
+    assert_eq!(other.run("HGET h f"), bulk("zero"));
+    client.expect("HGET h f", "$-1");
+    client.expect("SWAPDB 0 16", "-ERR DB index is out of range");
+    client.expect("SWAPDB a b", "-ERR invalid first DB index");
+    client.expect("SWAPDB 0 b", "-ERR invalid second DB index");
+    assert!(
+        server.db.find_keyspace("db1").unwrap().get("k").unwrap().is_some_and(|value| value == b"one"[..])
+    );
+    server.shut_down();
+    let restarted = server.restart();
+    let mut client = restarted.client();
+    assert_eq!(client.run("GET k"), bulk("one"));
+    client.run("FLUSHDB");
+    client.run("SELECT 1");
+    assert_eq!(client.run("GET k"), bulk("zero"));
+}
+
+/// Counters in two databases grow while these are swapped; no step gets lost and none reaches the other.
+#[test]
+fn no_write_falls_between_swapped_databases() {
+    const ROUNDS: i64 = 300;
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.run("SET side 0");
+    client.run("HSET hash f 0");
+    client.run("SELECT 1");
+    client.run("SET side 1000000");
+    client.run("HSET hash f 1000000");
+    thread::scope(|scope| {
+        for db in 0..2 {
+            let mut client = server.client();
+            scope.spawn(move || {
+                client.run(&format!("SELECT {db}"));
+                for _ in 0..ROUNDS {
+                    client.run("INCR side");
+                    client.run("HINCRBY hash f 1");
+                    assert!(matches!(client.run("HGET hash f"), Value::Bulk(_)));
+                }
+            });
+        }
+        for _ in 0..ROUNDS / 3 {
+            client.expect("SWAPDB 0 1", "+OK");
+        }
+    });
+    for command in ["GET side", "HGET hash f"] {
+        let mut sum = 0;
+        for db in 0..2 {
+            client.run(&format!("SELECT {db}"));
+            sum += integers(&Value::Array(vec![client.run(command)]))[0];
+        }
+        assert_eq!(sum, 1_000_000 + 2 * ROUNDS, "{command}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use terrace_resp::Args;
+use terrace_resp::number::parse_i64;
 
 use super::table::{
     ADMIN, ALLOW_BUSY, ALONE, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
@@ -32,6 +33,15 @@ pub(crate) const COMMANDS: &[Command] = &[
         .categories(KEYSPACE),
     command("flushall", -1, EMPTIES, "1.0.0", flushall, "Removes all keys from all databases.")
         .categories(KEYSPACE),
+    command(
+        "swapdb",
+        3,
+        WRITE | DANGEROUS | FAST | NO_MULTI,
+        "4.0.0",
+        swapdb,
+        "Exchanges two databases for all clients.",
+    )
+    .categories(KEYSPACE),
     command("time", 1, FAST | LOADING | STALE, "2.6.0", time, "Returns the server time."),
     command("role", 1, FAST | LOADING | STALE | NO_SCRIPT, "2.8.12", role, "Returns that this is a master."),
     command("lolwut", -1, FAST | READ, "5.0.0", lolwut, "Draws a terraced hill and tells the version."),
@@ -97,6 +107,26 @@ fn empty(cx: &mut Context<'_>, databases: RangeInclusive<u8>) -> Result<(), Fail
     cx.shared.emptied();
     Ok(())
 }
+
+/// Exchanges numbers, in constant time; watched keys of both databases have changed if they are in either.
+fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let index = |arg: &[u8], refusal: &'static str| parse_i64(arg).ok_or(Failure::fixed(refusal));
+    let one = index(&args[1], "ERR invalid first DB index")?;
+    let two = index(&args[2], "ERR invalid second DB index")?;
+    let database = |number: i64| u8::try_from(number).ok().filter(|db| *db < COUNT).ok_or(NO_SUCH_DATABASE);
+    let (one, two) = (database(one)?, database(two)?);
+    // The loop's own group, too: it was staged for the databases as they were.
+    cx.group.commit(cx.metrics);
+    if one != two {
+        cx.shared.databases.swap(one, two)?;
+        cx.shared.schedule.swap(one, two);
+        cx.shared.emptied();
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+const NO_SUCH_DATABASE: Failure = Failure::fixed("ERR DB index is out of range");
 
 /// The clock counts milliseconds, so the microseconds end in three zeros.
 fn time(cx: &mut Context<'_>, _: Args<'_>) -> Handled {

@@ -133,10 +133,11 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 /// Counts a key as often as it is named.
 fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let mut found = 0;
+    let moment = cx.moment(args.len() - 1);
     for key in args.from(1).iter() {
-        found += i64::from(cx.lookup(key)?.is_some());
+        found += cx.lookup_many(&[key], moment.as_ref())?.iter().flatten().count();
     }
-    cx.reply.integer(found);
+    cx.reply.unsigned(found as u64);
     Ok(Flow::Done)
 }
 

@@ -43,6 +43,19 @@ impl TestServer {
         Self { addr, stop, db, thread, _dir: dir }
     }
 
+    /// Another server over the store of this one, which was shut down.
+    pub fn restart(self) -> Self {
+        let mut config = ServerConfig::new(self.db.clone());
+        config.port = 0;
+        config.threads = 2;
+        let server = Server::bind(config).unwrap();
+        let (addr, stop) = (server.local_addr(), server.shutdown_handle());
+        let thread = Some(std::thread::spawn(move || server.run()));
+        let mut old = self;
+        let dir = std::mem::replace(&mut old._dir, tempfile::tempdir().unwrap());
+        Self { addr, stop, db: old.db.clone(), thread, _dir: dir }
+    }
+
     /// A raw connection.
     pub fn client(&self) -> Client {
         Client::connect(self.addr)
