@@ -32,10 +32,15 @@ pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub struct ServerConfig {
     /// The store.
     pub db: Db,
-    /// The address to listen on; default 127.0.0.1, because there is no encryption.
+    /// The address to listen on; default 127.0.0.1.
     pub bind: IpAddr,
     /// The port; default 6379. With 0 the system picks one: see [`crate::Server::local_addr`].
     pub port: u16,
+    /// Whether that port is open; default true. Without it only the port with TLS and the Unix socket are.
+    pub plain_port: bool,
+    /// A port for TLS; default none. With 0 the system picks one: see [`crate::Server::tls_addr`]. The certificate and
+    /// the rest come from the parameters `tls-cert-file` and so on of [`ServerConfig::configuration`].
+    pub tls_port: Option<u16>,
     /// A Unix socket to listen on as well; default none. A socket left there by an earlier run is replaced.
     pub unix_socket: Option<PathBuf>,
     /// The permissions of the Unix socket; default 0, which leaves them to the umask.
@@ -81,6 +86,8 @@ impl ServerConfig {
             db,
             bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: DEFAULT_PORT,
+            plain_port: true,
+            tls_port: None,
             unix_socket: None,
             unix_socket_mode: 0,
             durability: Durability::Process,
@@ -106,9 +113,12 @@ impl ServerConfig {
         let text = |name: &str| Some(configuration.get(name).to_string()).filter(|text| !text.is_empty());
         let number = |name: &str| configuration.number(name);
         let size = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
+        let tls_port = Some(number("tls-port") as u16).filter(|port| *port != 0);
         Self {
             bind: configuration.get("bind").parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             port: number("port") as u16,
+            plain_port: number("port") != 0 || tls_port.is_none(),
+            tls_port,
             unix_socket: text("unixsocket").map(PathBuf::from),
             unix_socket_mode: u32::from_str_radix(configuration.get("unixsocketperm"), 8).unwrap_or(0),
             durability: match configuration.get("durability") {

@@ -59,6 +59,7 @@ mod shared;
 mod stream;
 mod sweep;
 mod system;
+mod tls;
 mod tracking;
 mod transaction;
 

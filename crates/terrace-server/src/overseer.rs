@@ -1,5 +1,6 @@
 //! The overseer: once a second it looks at the server as a whole. It says in the log when background work of the store
-//! fails and when it works again, and keeps the rates and the peak that `INFO` shows.
+//! fails and when it works again, and keeps the rates and the peak that `INFO` shows. Renewed TLS
+//! certificates are noticed here.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -62,6 +63,9 @@ impl Overseer {
         rate(&self.commands_per_s, &mut seen.commands, sum(crate::metrics::LoopMetrics::calls));
         rate(&self.input_per_s, &mut seen.input, sum(|m| m.bytes_in.get()));
         rate(&self.output_per_s, &mut seen.output, sum(|m| m.bytes_out.get()));
+        if let Some((_, tls)) = &shared.tls {
+            tls.look(false);
+        }
         self.peak_bytes.fetch_max(system::resident_bytes(), Ordering::Relaxed);
         let failure = shared.databases.store().stats().background_error;
         if failure != seen.failure {

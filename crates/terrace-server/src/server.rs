@@ -14,6 +14,7 @@ use crate::event_loop::{EventLoop, WAKER};
 use crate::shared::{LoopHandle, Shared};
 use crate::stream::Listener;
 use crate::sweep::Sweep;
+use crate::tls::{Files, Tls};
 
 /// The most event loops.
 const MAX_THREADS: usize = 64;
@@ -37,10 +38,43 @@ impl ShutdownHandle {
         self.shared.stop();
     }
 
+    /// Loads the TLS certificate again, which happens by itself within a second or two of a change. If it cannot be
+    /// loaded, the log says why, and the old one stays in use.
+    pub fn reload_certificate(&self) {
+        if let Some((_, tls)) = &self.shared.tls {
+            tls.look(true);
+        }
+    }
+
     /// Whether the shutdown has begun, by this handle or by the `SHUTDOWN` command.
     pub fn is_shut_down(&self) -> bool {
         self.shared.is_stopping()
     }
+}
+
+/// Opens the ports: the listeners, where the first is, and what TLS needs.
+#[allow(clippy::type_complexity)] // Three results that mean nothing together.
+fn listen(config: &ServerConfig) -> io::Result<(Vec<Listener>, SocketAddr, Option<(SocketAddr, Arc<Tls>)>)> {
+    let mut listeners = Vec::new();
+    let mut local_addr = None;
+    if config.plain_port {
+        let tcp = TcpListener::bind(SocketAddr::new(config.bind, config.port))?;
+        local_addr = Some(tcp.local_addr()?);
+        listeners.push(Listener::Tcp(tcp));
+    }
+    let mut with_tls = None;
+    if let Some(port) = config.tls_port {
+        let tls = Tls::new(Files::of(&config.configuration)).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidInput, format!("cannot set up TLS: {error}"))
+        })?;
+        let (tls, tcp) = (Arc::new(tls), TcpListener::bind(SocketAddr::new(config.bind, port))?);
+        with_tls = Some((tcp.local_addr()?, Arc::clone(&tls)));
+        listeners.push(Listener::Tls(tcp, tls));
+    }
+    let none =
+        || io::Error::new(io::ErrorKind::InvalidInput, "there is neither a plain port nor one with TLS");
+    let local_addr = local_addr.or(with_tls.as_ref().map(|(address, _)| *address)).ok_or_else(none)?;
+    Ok((listeners, local_addr, with_tls))
 }
 
 impl Server {
@@ -48,9 +82,7 @@ impl Server {
     pub fn bind(config: ServerConfig) -> io::Result<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let count = if config.threads == 0 { cores } else { config.threads };
-        let tcp = TcpListener::bind(SocketAddr::new(config.bind, config.port))?;
-        let local_addr = tcp.local_addr()?;
-        let mut listeners = vec![Listener::Tcp(tcp)];
+        let (mut listeners, local_addr, tls) = listen(&config)?;
         if let Some(path) = &config.unix_socket {
             listeners.push(Listener::bind_unix(path, config.unix_socket_mode)?);
         }
@@ -61,7 +93,7 @@ impl Server {
             handles.push(Arc::new(LoopHandle::new(Waker::new(poll.registry(), WAKER)?)));
             polls.push(poll);
         }
-        let shared = Arc::new(Shared::new(config, local_addr, handles));
+        let shared = Arc::new(Shared::new(config, local_addr, tls, handles));
         shared.settings_changed();
         shared.load_users_at_start()?;
         let new_loop =
@@ -70,7 +102,12 @@ impl Server {
         Ok(Self { shared, loops })
     }
 
-    /// Where it listens; tells the port that the system picked for port 0.
+    /// Where it listens with TLS, if it does.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.shared.tls.as_ref().map(|(address, _)| *address)
+    }
+
+    /// Where it listens, with TLS if there is no other port; tells the port that the system picked for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.shared.local_addr
     }

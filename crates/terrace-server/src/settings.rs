@@ -53,10 +53,10 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Starts from the configuration of a server that listens on this port.
-    pub(crate) fn new(config: &ServerConfig, port: u16) -> Self {
+    /// Starts from the configuration of a server that listens on these ports: without and with TLS; 0 is none.
+    pub(crate) fn new(config: &ServerConfig, ports: [u16; 2]) -> Self {
         let settings = Self {
-            configuration: Mutex::new(effective(config, port)),
+            configuration: Mutex::new(effective(config, ports)),
             on_log_level: config.on_log_level.clone(),
             output_hard_bytes: config.output_hard_bytes,
             protected: AtomicBool::default(),
@@ -241,12 +241,13 @@ impl Settings {
 }
 
 /// The configuration with what the server was really started with.
-fn effective(config: &ServerConfig, port: u16) -> Configuration {
+fn effective(config: &ServerConfig, [port, tls_port]: [u16; 2]) -> Configuration {
     let mut configuration = config.configuration.clone();
     let unix = config.unix_socket.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     for (name, text) in [
         ("bind", config.bind.to_string()),
         ("port", port.to_string()),
+        ("tls-port", tls_port.to_string()),
         ("unixsocket", unix),
         ("dir", config.db.path().display().to_string()),
         ("durability", Level::of(config.durability).name().into()),

@@ -27,6 +27,7 @@ use crate::saves::Saves;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::stream::{Address, Stream};
+use crate::tls::Tls;
 use crate::tracking::Tracker;
 
 /// Commands running on threads of their own at once.
@@ -167,6 +168,8 @@ pub(crate) struct Shared {
     pub(crate) config: ServerConfig,
     /// Where it listens.
     pub(crate) local_addr: SocketAddr,
+    /// Where it listens with TLS, and what clients get there.
+    pub(crate) tls: Option<(SocketAddr, Arc<Tls>)>,
     /// The databases.
     pub(crate) databases: Databases,
     /// What clients may change.
@@ -211,9 +214,15 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// The shared state of a server about to start.
-    pub(crate) fn new(config: ServerConfig, local_addr: SocketAddr, loops: Vec<Arc<LoopHandle>>) -> Self {
+    pub(crate) fn new(
+        config: ServerConfig,
+        local_addr: SocketAddr,
+        tls: Option<(SocketAddr, Arc<Tls>)>,
+        loops: Vec<Arc<LoopHandle>>,
+    ) -> Self {
         let started_at_ms = config.clock.now_ms();
-        let settings = Settings::new(&config, local_addr.port());
+        let ports = [config.plain_port.then_some(&local_addr), tls.as_ref().map(|(address, _)| address)];
+        let settings = Settings::new(&config, ports.map(|address| address.map_or(0, SocketAddr::port)));
         let random = terrace::Env::default().rng;
         let run_id = format!(
             "{:016x}{:016x}{:08x}",
@@ -223,6 +232,7 @@ impl Shared {
         );
         Self {
             local_addr,
+            tls,
             databases: Databases::new(config.db.clone()),
             users: Users::new(settings.get("requirepass").as_bytes()),
             settings,

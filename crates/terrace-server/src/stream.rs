@@ -13,6 +13,8 @@ use mio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 use socket2::{SockRef, TcpKeepalive};
 
+use crate::tls::{Tls, TlsStream};
+
 /// Where a client comes from, or what it connected to.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Address {
@@ -47,6 +49,8 @@ impl fmt::Display for Address {
 pub(crate) enum Listener {
     /// On a port.
     Tcp(TcpListener),
+    /// On a port, with TLS.
+    Tls(TcpListener, Arc<Tls>),
     /// On a path.
     Unix(UnixListener, Arc<str>),
 }
@@ -80,6 +84,10 @@ impl Listener {
                 let (stream, peer) = listener.accept()?;
                 Ok((Stream::Tcp(stream), Address::Inet(peer)))
             }
+            Self::Tls(listener, tls) => {
+                let (stream, peer) = listener.accept()?;
+                Ok((Stream::Tls(Box::new(tls.accept(stream)?)), Address::Inet(peer)))
+            }
             Self::Unix(listener, path) => {
                 let (stream, _) = listener.accept()?;
                 Ok((Stream::Unix(stream, Arc::clone(path)), Address::Unix(Arc::clone(path))))
@@ -89,7 +97,7 @@ impl Listener {
 
     fn source(&mut self) -> &mut dyn Source {
         match self {
-            Self::Tcp(listener) => listener,
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener,
             Self::Unix(listener, _) => listener,
         }
     }
@@ -100,6 +108,8 @@ impl Listener {
 pub(crate) enum Stream {
     /// Over a network.
     Tcp(TcpStream),
+    /// Over a network, with TLS.
+    Tls(Box<TlsStream>),
     /// Over a Unix socket.
     Unix(UnixStream, Arc<str>),
 }
@@ -108,33 +118,54 @@ impl Stream {
     /// Sets what every connection has; returns the address that the client connected to.
     pub(crate) fn prepare(&self, keepalive_s: u64) -> io::Result<Address> {
         match self {
-            Self::Tcp(stream) => {
-                stream.set_nodelay(true)?;
-                if keepalive_s > 0 {
-                    // The probes after the first follow one another faster, as in Redis.
-                    let idle = Duration::from_secs(keepalive_s);
-                    let pause = Duration::from_secs((keepalive_s / 3).max(1));
-                    let keepalive = TcpKeepalive::new().with_time(idle).with_interval(pause).with_retries(3);
-                    SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
-                }
-                stream.local_addr().map(Address::Inet)
-            }
+            Self::Tcp(stream) => prepare_tcp(stream, keepalive_s),
+            Self::Tls(stream) => prepare_tcp(&stream.socket, keepalive_s),
             Self::Unix(_, path) => Ok(Address::Unix(Arc::clone(path))),
+        }
+    }
+
+    /// Whether something that was written has yet to be sent.
+    pub(crate) fn has_pending(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.has_pending(),
+            Self::Tcp(_) | Self::Unix(..) => false,
+        }
+    }
+
+    /// Says goodbye, where the protocol has a word for it.
+    pub(crate) fn finish(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.finish();
         }
     }
 
     fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Tcp(stream) => stream,
+            Self::Tls(stream) => &mut stream.socket,
             Self::Unix(stream, _) => stream,
         }
     }
+}
+
+/// Sets what every connection over a network has; returns its own address.
+fn prepare_tcp(stream: &TcpStream, keepalive_s: u64) -> io::Result<Address> {
+    stream.set_nodelay(true)?;
+    if keepalive_s > 0 {
+        // The probes after the first follow one another faster, as in Redis.
+        let idle = Duration::from_secs(keepalive_s);
+        let pause = Duration::from_secs((keepalive_s / 3).max(1));
+        let keepalive = TcpKeepalive::new().with_time(idle).with_interval(pause).with_retries(3);
+        SockRef::from(stream).set_tcp_keepalive(&keepalive)?;
+    }
+    stream.local_addr().map(Address::Inet)
 }
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buf),
+            Self::Tls(stream) => stream.read(buf),
             Self::Unix(stream, _) => stream.read(buf),
         }
     }
@@ -144,6 +175,7 @@ impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(buf),
+            Self::Tls(stream) => stream.write(buf),
             Self::Unix(stream, _) => stream.write(buf),
         }
     }
@@ -151,12 +183,16 @@ impl Write for Stream {
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write_vectored(bufs),
+            Self::Tls(stream) => stream.write_vectored(bufs),
             Self::Unix(stream, _) => stream.write_vectored(bufs),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        match self {
+            Self::Tls(stream) => stream.flush(),
+            Self::Tcp(_) | Self::Unix(..) => Ok(()),
+        }
     }
 }
 

@@ -408,3 +408,56 @@ fn users_are_kept_in_a_file() {
     let server = TestServer::start_with(with_file);
     login(&server, "bob").expect("SET c v", "-NOPERM No permissions to access a key");
 }
+
+/// Precedence that Redis's own tests ask for, where the first version went another way: the last of several AUTH in a
+/// HELLO counts and the others are not even tried; HELP with an argument is about arity; DEBUG, which has no
+/// subcommands in Redis, refuses a forbidden word before an unknown one.
+#[test]
+fn who_is_told_what_first() {
+    let server = TestServer::start();
+    let mut admin = server.client();
+    admin.expect("ACL SETUSER one on >p +@all ~*", "+OK");
+    admin.expect("ACL SETUSER two on >p -@all +acl|whoami +debug|object +client|getname ~*", "+OK");
+    let mut client = server.client();
+    assert!(client.raw("HELLO 2 AUTH one wrong AUTH one p SETNAME a SETNAME b AUTH two p").starts_with('*'));
+    client.expect("ACL WHOAMI", "$3\r\ntwo");
+    client.expect("CLIENT GETNAME", "$1\r\nb");
+    let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
+    client.expect("HELLO 2 AUTH one p SETNAME c AUTH one wrong", wrong);
+    client.expect("ACL WHOAMI", "$3\r\ntwo");
+    client.expect("CLIENT GETNAME", "$1\r\nb");
+    client.expect("DEBUG SEGFAULT", "-NOPERM User two has no permissions to run the 'debug' command");
+    client.expect("DEBUG OBJECT none", "-ERR no such key");
+    client.expect("SCRIPT HELP", "-NOPERM User two has no permissions to run the 'script|help' command");
+    admin.expect("ACL HELP xxx", "-ERR wrong number of arguments for 'acl|help' command");
+    admin.expect(
+        "ACL CAT a b",
+        "-ERR unknown subcommand or wrong number of arguments for 'CAT'. Try ACL HELP.",
+    );
+}
+
+/// Whoever takes its own permission away is told so first.
+#[test]
+fn the_last_reply_comes_before_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("users.acl");
+    std::fs::write(&path, "").unwrap();
+    let server = TestServer::start_with(|config| {
+        config.requirepass = Some("secret".into());
+        config.configuration.set("aclfile", path.to_str().unwrap()).unwrap();
+    });
+    let mut admin = server.client();
+    admin.expect("PING", "-NOAUTH Authentication required.");
+    admin.expect("AUTH secret", "+OK");
+    for (command, reply) in
+        [("ACL LOAD", "+OK"), ("ACL DELUSER bob", ":1"), ("ACL SETUSER bob resetchannels", "+OK")]
+    {
+        admin.expect("ACL SETUSER bob reset on nopass ~* &* +@all", "+OK");
+        let mut bob = server.client();
+        assert!(bob.raw("HELLO 3 AUTH bob any").starts_with('%'));
+        bob.expect("SUBSCRIBE c", ">3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1");
+        bob.expect(command, reply);
+        assert_eq!(bob.read_to_end(), "", "{command}");
+    }
+    admin.expect("PING", "+PONG");
+}

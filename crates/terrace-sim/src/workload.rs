@@ -3,6 +3,7 @@
 //! One seed is one run: keys, values, choices and options all come from one generator, and the clock is the
 //! test's own. A failure prints the seed and the number of the step.
 
+mod merge;
 mod range_delete;
 mod store_wide;
 mod transaction;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use terrace::{
-    Clock, Compression, Db, Durability, Env, Error, Keyspace, ManualClock, Options, SeededRng, Snapshot,
+    Append, Clock, Compression, Db, Durability, Env, Error, Keyspace, ManualClock, Options, SeededRng,
+    Snapshot,
 };
 use terrace::{Iter, Rng, WriteOptions};
 
@@ -102,7 +104,8 @@ impl Workload {
 
     fn one(&mut self) -> Step {
         match self.rng.below(1000) {
-            0..=299 => self.put(),
+            0..=259 => self.put(),
+            260..=299 => self.merge(),
             300..=359 => self.delete(),
             360..=379 => self.delete_range(),
             380..=459 => self.batch(),
@@ -200,6 +203,8 @@ impl Workload {
             let key = self.key();
             if self.rng.chance(3) {
                 self.delete_range_in_batch(&mut batch, &mut after);
+            } else if self.rng.chance(10) {
+                self.merge_in_batch(&mut batch, &mut after);
             } else if self.rng.chance(25) {
                 batch.delete_in(&keyspace, &key);
                 after.set(&name, &key, None);
@@ -448,4 +453,5 @@ fn random_options(rng: &SeededRng) -> Options {
         .l0_limit(l0_runs + 1 + rng.below(20) as usize)
         .background_compaction(rng.chance(80))
         .map_tables(rng.chance(30))
+        .merge_operator(Append)
 }

@@ -82,6 +82,7 @@ mod version;
 mod wal;
 
 pub use base::error::{Action, Error, Result};
+pub use base::merge::{Append, IntegerAdd, MergeOperator};
 pub use base::slice::{NotSlice, Slice};
 pub use db::{
     Batch, CacheStats, Compression, DEFAULT_MEMORY_BUDGET_BYTES, Db, Durability, Entry, FilterStats, Iter,

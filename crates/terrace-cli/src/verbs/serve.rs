@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum as _;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::{Handle, Signals};
 use terrace::{Db, Durability, Options};
@@ -69,12 +69,17 @@ impl Serve {
             admin.attach(&server);
         }
         let stop = server.shutdown_handle();
-        let signals = StopSignals::listen(move || {
+        let renew = stop.clone();
+        let stop = move || {
             systemd::notify("STOPPING=1");
             stop.shutdown();
-        })?;
+        };
+        let signals = StopSignals::listen(stop, move || renew.reload_certificate())?;
         if let Some(path) = server.unix_socket() {
             say(&format!("Listening on {}", path.display()));
+        }
+        if let Some(address) = server.tls_addr() {
+            say(&format!("Listening with TLS on {address}"));
         }
         say(&format!("Ready on {}", server.local_addr()));
         systemd::notify("READY=1");
@@ -194,26 +199,30 @@ fn say(line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
-/// The thread that waits for SIGINT and SIGTERM.
+/// The thread that waits for SIGINT, SIGTERM and SIGHUP.
 struct StopSignals {
     handle: Handle,
     thread: JoinHandle<()>,
 }
 
 impl StopSignals {
-    /// Calls `stop` at the first signal; the second one ends the process at once.
-    fn listen(stop: impl FnOnce() + Send + 'static) -> Result<Self> {
+    /// Calls `stop` at the first signal that means an end; the second one ends the process at once. Calls `renew` at
+    /// each SIGHUP.
+    fn listen(stop: impl FnOnce() + Send + 'static, renew: impl Fn() + Send + 'static) -> Result<Self> {
         let seen = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first line acts only once the second one has run for an earlier signal.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&seen))?;
             flag::register(signal, Arc::clone(&seen))?;
         }
-        let mut signals = Signals::new([SIGINT, SIGTERM]).context("cannot listen for signals")?;
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot listen for signals")?;
         let handle = signals.handle();
         let wait = move || {
-            if signals.forever().next().is_some() {
-                stop();
+            for signal in signals.forever() {
+                if signal != SIGHUP {
+                    return stop();
+                }
+                renew();
             }
         };
         let thread = thread::Builder::new().name("signals".into()).spawn(wait)?;

@@ -55,7 +55,7 @@ fn texts(cx: &mut Context<'_>, texts: &[impl AsRef<[u8]>]) {
 
 fn cat(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     if args.len() > 3 {
-        return Err(super::unknown_subcommand("acl", &args[1]));
+        return Err(super::malformed_subcommand("acl", &args[1]));
     }
     let Some(name) = args.get(2) else {
         let names: Vec<&str> = category_names(u32::MAX).collect();
@@ -187,7 +187,7 @@ fn genpass(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let bits = match args.len() {
         2 => 256,
         3 => integer(&args[2])?,
-        _ => return Err(super::unknown_subcommand("acl", &args[1])),
+        _ => return Err(super::malformed_subcommand("acl", &args[1])),
     };
     if !(1..=MAX_BITS).contains(&bits) {
         return Err(Failure::text(format!(
@@ -205,7 +205,7 @@ fn genpass(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 
 fn log(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     if args.len() > 3 {
-        return Err(super::unknown_subcommand("acl", &args[1]));
+        return Err(super::malformed_subcommand("acl", &args[1]));
     }
     let count = match args.get(2) {
         None => 10,

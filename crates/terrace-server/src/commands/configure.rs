@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::glob;
 use crate::parameters::{self, Change, Parameter};
 use crate::shared::{Message, Shared};
+use crate::tls::Files;
 
 const fn command(
     name: &'static str,
@@ -94,6 +95,7 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let text = check(cx.shared, parameter, &text).map_err(|reason| refusal(&name, &reason))?;
         changes.push((parameter, text));
     }
+    change_tls(cx.shared, &changes)?;
     cx.shared.settings.change(&changes);
     if let Some((_, password)) = changes.iter().find(|(parameter, _)| parameter.name == "requirepass") {
         cx.shared.users.set_default_password(password.as_bytes());
@@ -103,6 +105,19 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     cx.shared.loops.iter().for_each(|handle| handle.wake());
     cx.reply.ok();
     Ok(Flow::Done)
+}
+
+/// Loads other TLS files, if there is a port for it. What cannot be loaded refuses the change as a whole.
+fn change_tls(shared: &Shared, changes: &[(&'static Parameter, String)]) -> Result<(), Failure> {
+    let first = changes.iter().find(|(parameter, _)| parameter.name.starts_with("tls-"));
+    let (Some((first, _)), Some((_, tls))) = (first, &shared.tls) else { return Ok(()) };
+    let mut wanted = shared.settings.configuration();
+    for (parameter, text) in changes {
+        wanted.store(parameter, text);
+    }
+    tls.change(Files::of(&wanted)).map_err(|reason| {
+        refusal(first.name, &format!("Unable to update TLS configuration. Check server logs. ({reason})"))
+    })
 }
 
 fn refusal(name: &str, reason: &str) -> Failure {

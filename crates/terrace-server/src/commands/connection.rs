@@ -108,13 +108,12 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             _ => return Err(Failure::fixed("NOPROTO unsupported protocol version")),
         };
     }
-    let mut name = None;
+    let (mut name, mut login) = (None, None);
     let mut rest = args.from(2).iter();
     while let Some(option) = rest.next() {
         let left = rest.len();
         if option.eq_ignore_ascii_case(b"auth") && left >= 2 {
-            let (user, password) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default());
-            authenticate(cx, &args[0], user, password)?;
+            login = Some((rest.next().unwrap_or_default(), rest.next().unwrap_or_default()));
         } else if option.eq_ignore_ascii_case(b"setname") && left >= 1 {
             let given = rest.next().unwrap_or_default();
             name = Some(check_printable(given, "Client names")?);
@@ -122,6 +121,9 @@ fn hello(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             let option = shorten(option, 128);
             return Err(Failure::text(format!("ERR Syntax error in HELLO option '{option}'")));
         }
+    }
+    if let Some((user, password)) = login {
+        authenticate(cx, &args[0], user, password)?;
     }
     if !cx.session.authenticated {
         return Err(Failure::fixed(

@@ -252,8 +252,16 @@ fn check(
     if !command.accepts(args.len()) {
         return Err(Failure::arity(command.name));
     }
-    let runs =
-        if command.subcommands.is_empty() || args.len() == 1 { command } else { subcommand(command, args)? };
+    let runs = if command.subcommands.is_empty() || args.len() == 1 {
+        command
+    } else {
+        // For what is a container here but not in Redis, permission comes before the question what there is.
+        let found = subcommand(command, args);
+        if found.is_err() && command.name == "debug" && cx.session.authenticated {
+            permission::check(cx, &Target { index, command, runs: command }, args)?;
+        }
+        found?
+    };
     if !cx.session.authenticated && !command.has(table::NO_AUTH_NEEDED) {
         return Err(NO_AUTH);
     }
@@ -267,8 +275,8 @@ fn check(
 fn subcommand(command: &'static Command, args: Args<'_>) -> Result<&'static Command, Failure> {
     let name = &args[1];
     if name.eq_ignore_ascii_case(b"help") {
-        let arity = || Failure::arity(&format!("{}|help", command.name));
-        return if args.len() == 2 { Ok(&introspect::HELP) } else { Err(arity()) };
+        let help = Some(&introspect::HELP).filter(|help| help.accepts(args.len()));
+        return help.ok_or_else(|| Failure::arity(&format!("{}|help", command.name)));
     }
     let found = command.subcommand(name).ok_or_else(|| unknown_subcommand(command.name, name))?;
     if !found.accepts(args.len()) {
@@ -281,6 +289,14 @@ fn subcommand(command: &'static Command, args: Args<'_>) -> Result<&'static Comm
 fn unknown_subcommand(command: &str, name: &[u8]) -> Failure {
     let (shown, container) = (shorten(name, 128), command.to_ascii_uppercase());
     Failure::text(format!("ERR unknown subcommand '{shown}'. Try {container} HELP."))
+}
+
+/// The refusal of a subcommand with arguments that it does not take.
+fn malformed_subcommand(command: &str, name: &[u8]) -> Failure {
+    let (shown, container) = (shorten(name, 128), command.to_ascii_uppercase());
+    Failure::text(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{shown}'. Try {container} HELP."
+    ))
 }
 
 /// The refusal of a command that does not exist.

@@ -124,6 +124,7 @@ impl EventLoop {
     /// Closes a connection now; only between turns.
     pub(super) fn close(&mut self, slot: usize) {
         let Some(mut connection) = self.connections.get_mut(slot).and_then(Option::take) else { return };
+        connection.stream.finish();
         if let Err(error) = self.poll.registry().deregister(&mut connection.stream) {
             tracing::debug!(%error, "cannot deregister a connection");
         }

@@ -1,5 +1,6 @@
 //! The last step of a turn: commit, then let the replies go.
 
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -107,6 +108,10 @@ impl EventLoop {
             }
             Err(_) => connection.dead = true,
         }
+        // A handshake has things to say that are no replies.
+        if let Err(error) = connection.stream.flush() {
+            connection.dead |= error.kind() != ErrorKind::WouldBlock;
+        }
         let unsent = connection.output.unsent();
         connection.session.info.output_bytes.store(unsent, Ordering::Relaxed);
         if unsent > self.shared.settings.max_output_bytes()
@@ -116,7 +121,7 @@ impl EventLoop {
             self.handle.metrics.output_limit_closes.add(1);
             connection.dead = true;
         }
-        if connection.dead || (connection.closing && unsent == 0) {
+        if connection.dead || (connection.closing && unsent == 0 && !connection.stream.has_pending()) {
             self.close(slot);
             return;
         }

@@ -216,6 +216,8 @@ impl EventLoop {
                     ran.note(&shared, &connection.session.info, || args);
                     connection.output.bytes.extend_from_slice(&reply);
                     connection.waiting = false;
+                    // What it waited for may have been the end of its own user.
+                    connection.closing |= !users::may_stay(connection);
                     connection.backlog = !connection.input.is_empty();
                     self.mark_dirty(slot);
                     self.enqueue(slot);
@@ -314,7 +316,8 @@ impl EventLoop {
             let busy = connection.waiting
                 || connection.postponed.is_some()
                 || connection.backlog
-                || connection.output.unsent() > 0;
+                || connection.output.unsent() > 0
+                || connection.stream.has_pending();
             if !busy || now_ns >= deadline_ns {
                 self.close(slot);
             }

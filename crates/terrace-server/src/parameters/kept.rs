@@ -177,7 +177,6 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     row("syslog-facility", Kind::Text, "local0").fixed(),
     row("syslog-ident", Kind::Text, "redis").fixed(),
     row("tcp-backlog", COUNT, "511").fixed(),
-    row("tls-port", PORT, "0"),
     yes_no("use-exit-on-panic", "no"),
     row("watchdog-period", COUNT, "0"),
     row("zset-max-listpack-entries", LENGTH, "128").also("zset-max-ziplist-entries"),

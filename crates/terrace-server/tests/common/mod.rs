@@ -12,6 +12,7 @@ use terrace_server::{Server, ServerConfig, ShutdownHandle};
 /// A running server over a new store; stopped when dropped.
 pub struct TestServer {
     pub addr: SocketAddr,
+    pub tls_addr: Option<SocketAddr>,
     pub stop: ShutdownHandle,
     pub db: terrace::Db,
     thread: Option<JoinHandle<std::io::Result<()>>>,
@@ -39,8 +40,9 @@ impl TestServer {
         change(&mut config);
         let server = Server::bind(config).unwrap();
         let (addr, stop) = (server.local_addr(), server.shutdown_handle());
+        let tls_addr = server.tls_addr();
         let thread = Some(std::thread::spawn(move || server.run()));
-        Self { addr, stop, db, thread, _dir: dir }
+        Self { addr, tls_addr, stop, db, thread, _dir: dir }
     }
 
     /// Another server over the store of this one, which was shut down.

@@ -68,6 +68,7 @@ impl Workload {
                 tx.delete_in(&keyspace, &key).map_err(show)?;
                 after.set(&name, &key, None);
             }
+            3..=4 => self.merge_in_transaction(tx, after)?,
             2 => {
                 tx.delete_range_in(&keyspace, key.clone()..).map_err(show)?;
                 after.delete_range(&name, &key, None);

@@ -21,9 +21,11 @@ pub(crate) enum Kind {
     Delete = 2,
     /// No key from this one up to the value, exclusive, has a value. In the log only.
     RangeDelete = 3,
+    /// An operand, to be folded onto what is below; see `merge`. Never expires.
+    Merge = 4,
 }
 
-// Reserved numbers, refused until they are built: 4 merge operand, 5 value pointer.
+// A reserved number, refused until it is built: 5 value pointer.
 
 impl Kind {
     /// Decodes a kind byte (low three bits).
@@ -33,6 +35,7 @@ impl Kind {
             1 => Some(Self::Put),
             2 => Some(Self::Delete),
             3 => Some(Self::RangeDelete),
+            4 => Some(Self::Merge),
             _ => None,
         }
     }
@@ -58,6 +61,14 @@ impl EntryMeta {
     pub(crate) const DELETE: Self = Self { kind: Kind::Delete, tag: 0, expires_at_ms: 0 };
     /// A range delete.
     pub(crate) const RANGE_DELETE: Self = Self { kind: Kind::RangeDelete, tag: 0, expires_at_ms: 0 };
+
+    /// A merge operand.
+    pub(crate) const MERGE: Self = Self { kind: Kind::Merge, tag: 0, expires_at_ms: 0 };
+
+    /// Whether the kind may expire.
+    pub(crate) fn may_expire(kind: Kind) -> bool {
+        kind != Kind::Merge
+    }
 
     /// Kind, tag and the expiry bit as one byte.
     #[inline]
@@ -120,7 +131,7 @@ pub(crate) fn take_entry<'a>(input: &mut &'a [u8]) -> Option<EntryRef<'a>> {
     let (mut meta, has_expiry) = EntryMeta::from_byte(first)?;
     if has_expiry {
         meta.expires_at_ms = take_u64(input)?;
-        if meta.expires_at_ms == 0 {
+        if meta.expires_at_ms == 0 || !EntryMeta::may_expire(meta.kind) {
             return None;
         }
     }

@@ -29,6 +29,26 @@ pub enum Error {
     /// An integer operation met a value that is not an integer or would leave its range.
     #[error("{0}")]
     NotAnInteger(String),
+    /// The operands of a key make no value; overwrite or delete the key, or merge operands that make up for it.
+    #[error("cannot merge key \"{key}\" by {operator:?}: {detail}")]
+    Merge {
+        /// The merge operator.
+        operator: String,
+        /// The key, escaped, its first 100 bytes at most.
+        key: String,
+        /// What the operator says.
+        detail: String,
+    },
+    /// The store was written with a merge operator, and needs it to read (or merge) what was merged.
+    #[error("the store's merge operator is {}, and {}; give it to Options::merge_operator",
+        stored.as_ref().map_or_else(|| "unknown".to_string(), |name| format!("{name:?}")),
+        given.as_ref().map_or_else(|| "none was given".to_string(), |name| format!("{name:?} was given")))]
+    WrongMergeOperator {
+        /// The name that the store remembers.
+        stored: Option<String>,
+        /// The name of the operator that it was opened with.
+        given: Option<String>,
+    },
     /// Another process (or another handle in this one) has the store open.
     #[error("{} is locked by process {}; close it there first", path.display(),
         pid.map_or_else(|| "unknown".to_string(), |p| p.to_string()))]
@@ -122,6 +142,8 @@ impl Error {
             Self::InvalidInput(_)
             | Self::UnknownKeyspace { .. }
             | Self::NotAnInteger(_)
+            | Self::Merge { .. }
+            | Self::WrongMergeOperator { .. }
             | Self::NotAStore { .. }
             | Self::UnsupportedVersion { .. } => Action::FixInput,
             Self::Conflict => Action::Retry,

@@ -4,13 +4,16 @@
 //! of the level below ends, so that later compactions find their borders aligned. On an error or a cancel
 //! nothing that was written is left behind. Returning tables means that their files and names are durable.
 
+mod fold;
+
 use std::path::Path;
 use std::sync::Arc;
 
+use self::fold::Chain;
 use super::visible::{Counts, Retention, Verdict};
 use super::whole::{Input, Situation, is_kept_whole, pays};
 use crate::base::error::IoContext;
-use crate::base::{FileId, Kind, Result, Seqno};
+use crate::base::{EntryMeta, FileId, Kind, Merging, Result, Seqno};
 use crate::io::Fs;
 use crate::table::{TableMeta, TableOptions, TableWriter, table_path};
 use crate::version::Run;
@@ -42,6 +45,8 @@ pub(crate) struct Output<'a> {
     pub(crate) now_ms: u64,
     /// Range deletes up to this one have been applied to what is written.
     pub(crate) cleared_seqno: Seqno,
+    /// Folds merge operands.
+    pub(crate) merging: &'a Merging,
     /// Gives out file numbers.
     pub(crate) next_id: NextId<'a>,
     /// Visited every 64 KiB of input.
@@ -73,7 +78,13 @@ pub(crate) fn write_run(
     below: Option<Arc<Run>>,
     output: &Output<'_>,
 ) -> Result<Option<Written>> {
-    let mut writer = RunWriter { output, open: None, tables: Vec::new(), below: Below::new(below) };
+    let mut writer = RunWriter {
+        output,
+        open: None,
+        tables: Vec::new(),
+        below: Below::new(below),
+        chain: Chain::default(),
+    };
     let result = copy(cursor, end, rule, &mut writer)
         .and_then(|done| if done { writer.finish().map(|()| true) } else { Ok(false) });
     match result {
@@ -114,6 +125,9 @@ fn copy(
 ) -> Result<bool> {
     let mut unyielded_bytes = 0;
     while cursor.valid() && end.is_none_or(|end| cursor.key() < end) {
+        if writer.chain.is_left_by(Some(cursor.key())) {
+            writer.end_chain(rule)?;
+        }
         unyielded_bytes += match move_block(cursor, end, rule, writer)? {
             Some(bytes) => bytes,
             None => copy_entry(cursor, rule, writer)?,
@@ -124,6 +138,9 @@ fn copy(
                 return Ok(false);
             }
         }
+    }
+    if writer.chain.is_left_by(None) {
+        writer.end_chain(rule)?;
     }
     Ok(true)
 }
@@ -137,9 +154,16 @@ fn copy_entry(cursor: &mut impl Input, rule: &mut Retention, writer: &mut RunWri
         writer.enter_key(key)?;
     }
     let value = cursor.value();
-    if let Verdict::Keep(seqno, meta) = verdict {
-        let value = if meta.kind == Kind::Delete { &[] } else { value };
-        writer.table()?.add(key, seqno, meta, value)?;
+    match verdict {
+        Verdict::Drop => {}
+        Verdict::Keep(seqno, meta) => {
+            if writer.chain.is_left_by(None) {
+                writer.pass_chain(rule)?;
+            }
+            writer.add(key, seqno, meta, value)?;
+        }
+        Verdict::Operand { first } => writer.operand(rule, first, key, cursor.seqno(), value)?,
+        Verdict::Base { base, alone } => writer.base(rule, base, alone, key, value)?,
     }
     let bytes = key.len() + value.len();
     cursor.next()?;
@@ -183,6 +207,7 @@ struct RunWriter<'a> {
     open: Option<TableWriter>,
     tables: Vec<TableMeta>,
     below: Below,
+    chain: Chain,
 }
 
 impl RunWriter<'_> {
@@ -207,6 +232,13 @@ impl RunWriter<'_> {
             self.tables.push(writer.finish()?);
         }
         Ok(())
+    }
+
+    /// Writes an entry.
+    #[inline]
+    fn add(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta, value: &[u8]) -> Result<()> {
+        let value = if meta.kind == Kind::Delete { &[] } else { value };
+        self.table()?.add(key, seqno, meta, value)
     }
 
     /// The open table, begun if there is none.

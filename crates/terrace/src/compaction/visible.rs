@@ -7,6 +7,9 @@
 //! - an entry under a range delete goes, unless a snapshot is between the two;
 //! - a tombstone, or a put whose expiry has passed, goes if it is in the oldest stripe and nothing deeper
 //!   holds its key; otherwise the expired put becomes a tombstone, because it must go on hiding what is below;
+//! - merge operands at the head of a stripe stay up to the first entry that is none, their base, and with it; the
+//!   verdicts say where such a chain begins and what its base is, so that it can be folded into one entry (`output`).
+//!   A base that expires is not folded: the operands outlive it;
 //! - at the very bottom, an entry of the oldest stripe has its seqno set to zero, which packs to nothing,
 //!   unless it lies under a range delete that is still around: older ones do not hide it, and must not begin to.
 //!
@@ -38,6 +41,28 @@ pub(crate) enum Verdict {
     Drop,
     /// Write it with this seqno and meta (and no value, if the kind is a delete).
     Keep(Seqno, EntryMeta),
+    /// A merge operand, to be written as it is or folded with those before it; `first` begins a chain.
+    Operand { first: bool },
+    /// What the operands before it apply to. If they are not folded with it, it is written under `alone`, or left
+    /// out.
+    Base { base: Base, alone: Option<(Seqno, EntryMeta)> },
+}
+
+/// What a chain of operands ends at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Base {
+    /// A value.
+    Value,
+    /// A value for now.
+    Expiring,
+    /// No value, and nothing below counts.
+    Nothing,
+}
+
+impl Verdict {
+    fn is_kept(self) -> bool {
+        !matches!(self, Self::Drop | Self::Base { alone: None, .. })
+    }
 }
 
 /// What happened to the entries; `read` equals `kept` plus the dropped ones.
@@ -59,6 +84,8 @@ pub(crate) struct Counts {
     pub(crate) keyspace: u64,
     /// Dropped under a range delete.
     pub(crate) range_deleted: u64,
+    /// Folded into another entry with its operands.
+    pub(crate) folded: u64,
 }
 
 impl Counts {
@@ -72,11 +99,12 @@ impl Counts {
         self.expired += other.expired;
         self.keyspace += other.keyspace;
         self.range_deleted += other.range_deleted;
+        self.folded += other.folded;
     }
 
     /// All that was left out.
     pub(crate) fn dropped(&self) -> u64 {
-        self.shadowed + self.tombstones + self.expired + self.keyspace + self.range_deleted
+        self.shadowed + self.tombstones + self.expired + self.keyspace + self.range_deleted + self.folded
     }
 }
 
@@ -101,6 +129,10 @@ struct CurrentKey {
     dropped_keyspace: bool,
     /// The stripe of the last version that was not shadowed.
     stripe: Option<usize>,
+    /// Whether that version, and all before it in its stripe, are merge operands.
+    in_operands: bool,
+    /// The stripe of the operands judged last. It is not `stripe` any more if what is below them was left out.
+    operands_stripe: Option<usize>,
     /// Whether some range delete is over it.
     under_range: bool,
 }
@@ -170,6 +202,24 @@ impl Retention {
         self.counts.unjudged += entries;
     }
 
+    /// Counts entries that were kept, and then folded into another one.
+    pub(crate) fn folded(&mut self, entries: u64) {
+        self.counts.kept -= entries;
+        self.counts.folded += entries;
+    }
+
+    /// Whether the operands judged last apply to nothing, given that their key has no more entries.
+    pub(crate) fn nothing_below(&mut self, key: &[u8]) -> bool {
+        let oldest = self.current.as_ref().is_some_and(|current| current.operands_stripe == Some(0));
+        oldest && !may_hold(&mut self.below, key)
+    }
+
+    /// The number under which a value is written that was folded from the operands judged last.
+    pub(crate) fn number(&self, newest: Seqno) -> Seqno {
+        let loses = |current: &CurrentKey| current.operands_stripe == Some(0) && !current.under_range;
+        if self.clears_seqnos() && self.current.as_ref().is_some_and(loses) { 0 } else { newest }
+    }
+
     /// Whether the entry judged last was the first of its key: a table may be cut in front of it.
     #[inline]
     pub(crate) fn entered_key(&self) -> bool {
@@ -189,7 +239,7 @@ impl Retention {
             self.enter(key);
         }
         let verdict = self.judge_version(key, seqno, meta);
-        self.counts.kept += u64::from(verdict != Verdict::Drop);
+        self.counts.kept += u64::from(verdict.is_kept());
         verdict
     }
 
@@ -203,11 +253,19 @@ impl Retention {
                 current.key.extend_from_slice(key);
                 current.dropped_keyspace = dropped_keyspace;
                 current.stripe = None;
+                current.in_operands = false;
+                current.operands_stripe = None;
                 current.under_range = under_range;
             }
             None => {
-                let key = key.to_vec();
-                self.current = Some(CurrentKey { key, dropped_keyspace, stripe: None, under_range });
+                self.current = Some(CurrentKey {
+                    key: key.to_vec(),
+                    dropped_keyspace,
+                    stripe: None,
+                    in_operands: false,
+                    operands_stripe: None,
+                    under_range,
+                });
             }
         }
     }
@@ -231,16 +289,51 @@ impl Retention {
             self.counts.range_deleted += 1;
             return Verdict::Drop;
         }
-        if current.stripe == Some(stripe) {
+        let is_below = current.stripe == Some(stripe);
+        if is_below && !current.in_operands {
             self.counts.shadowed += 1;
             return Verdict::Drop;
         }
         current.stripe = Some(stripe);
+        current.in_operands = meta.kind == Kind::Merge;
+        if current.in_operands {
+            current.operands_stripe = Some(stripe);
+            return Verdict::Operand { first: !is_below };
+        }
+        let verdict = self.judge_newest(key, seqno, meta, stripe, under_range);
+        if is_below { self.as_base(verdict, meta) } else { verdict }
+    }
+
+    /// The verdict on an entry below operands of its stripe.
+    #[cold]
+    fn as_base(&self, verdict: Verdict, meta: EntryMeta) -> Verdict {
+        let base = match meta {
+            _ if !meta.is_live(self.now_ms) => Base::Nothing,
+            EntryMeta { expires_at_ms: 0, .. } => Base::Value,
+            _ => Base::Expiring,
+        };
+        let alone = match verdict {
+            Verdict::Keep(seqno, meta) => Some((seqno, meta)),
+            _ => None,
+        };
+        Verdict::Base { base, alone }
+    }
+
+    /// The verdict on the newest entry of a stripe that is no operand.
+    #[inline]
+    fn judge_newest(
+        &mut self,
+        key: &[u8],
+        seqno: Seqno,
+        meta: EntryMeta,
+        stripe: usize,
+        under_range: bool,
+    ) -> Verdict {
         if !meta.is_live(self.now_ms) {
             if stripe == 0 && !may_hold(&mut self.below, key) {
                 let counter = match meta.kind {
                     Kind::Delete | Kind::RangeDelete => &mut self.counts.tombstones,
-                    Kind::Put => &mut self.counts.expired,
+                    Kind::Put | Kind::Merge => &mut self.counts.expired,
                 };
                 *counter += 1;
                 return Verdict::Drop;

@@ -75,6 +75,24 @@ impl Batch {
         self.delete_in(&keyspace, key)
     }
 
+    /// Adds a merge to the default keyspace; see [`Keyspace::merge`].
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> &mut Self {
+        let keyspace = self.handle.default_keyspace();
+        self.merge_in(&keyspace, key, operand)
+    }
+
+    /// Adds a merge to a keyspace.
+    pub fn merge_in(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+        operand: impl AsRef<[u8]>,
+    ) -> &mut Self {
+        let operand = operand.as_ref();
+        let meta = self.handle.core.check_operand(operand).map(|()| EntryMeta::MERGE);
+        self.add(keyspace, key.as_ref(), meta, operand)
+    }
+
     /// Adds a put to a keyspace, with expiry and tag. A durability raises that of the whole batch.
     pub fn put_in(
         &mut self,

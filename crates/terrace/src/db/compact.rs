@@ -207,6 +207,7 @@ impl Core {
             target_table_bytes: self.options.table_bytes,
             now_ms: self.clock.now_ms(),
             cleared_seqno: 0,
+            merging: &self.merging,
             next_id,
             yield_point,
         }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::batch::check_value;
 use super::clock::StoreClock;
 use super::compact::Compactions;
 use super::counters::Counters;
@@ -31,7 +32,7 @@ use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use super::work::Work;
 use crate::base::hash::shard_hash;
-use crate::base::{Error, FileId, Result, Seqno};
+use crate::base::{Error, FileId, Merging, Result, Seqno};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions, ShardWriter};
 use crate::table::Cache;
@@ -56,6 +57,7 @@ pub(super) struct Core {
     pub(super) env: Env,
     pub(super) dir: PathBuf,
     pub(super) options: Options,
+    pub(super) merging: Merging,
     pub(super) clock: StoreClock,
     pub(super) hash_seed: u64,
     /// Drawn at this opening; see `TableOptions::origin`.
@@ -106,6 +108,12 @@ impl Core {
     #[inline]
     pub(super) fn check_open(&self) -> Result<()> {
         if self.closed.load(Ordering::Relaxed) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    /// Checks an operand that is about to be merged.
+    pub(super) fn check_operand(&self, operand: &[u8]) -> Result<()> {
+        check_value(operand)?;
+        self.merging.check_operand(operand)
     }
 
     /// `Error::Closed` once the directory was let go. Whoever is about to write into it asks while holding

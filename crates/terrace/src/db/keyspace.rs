@@ -67,7 +67,13 @@ impl Keyspace {
         self.write(key.as_ref(), EntryMeta::DELETE, &[], options)
     }
 
-    fn write(&self, key: &[u8], meta: EntryMeta, value: &[u8], options: WriteOptions) -> Result<()> {
+    pub(super) fn write(
+        &self,
+        key: &[u8],
+        meta: EntryMeta,
+        value: &[u8],
+        options: WriteOptions,
+    ) -> Result<()> {
         let core = &self.handle.core;
         let durability = self.handle.raised(options.durability);
         self.with_internal(key, |internal| {

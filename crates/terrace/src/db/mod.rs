@@ -17,6 +17,7 @@ mod keyspace;
 mod keyspace_ops;
 mod keyspaces;
 mod level_options;
+mod merged;
 mod multi_get;
 mod open;
 mod options;

@@ -53,7 +53,11 @@ impl Core {
         self.check_open()?;
         let state = self.current();
         let versions = state.find_all(keys, |key| self.hash(key), at)?;
-        Ok(versions.into_iter().map(|version| version.and_then(|version| self.live(version))).collect())
+        let shown = |(place, version): (usize, Option<Version>)| match version {
+            Some(version) => self.shown(&state, keys.get(place), version),
+            None => Ok(None),
+        };
+        versions.into_iter().enumerate().map(shown).collect()
     }
 }
 

@@ -17,11 +17,11 @@ use super::shards::Shards;
 use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::error::IoContext;
-use crate::base::{Error, FileId, KeyspaceId, Result};
+use crate::base::{Error, FileId, KeyspaceId, Merging, Result};
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
-use crate::version::{Manifest, Presence, State, names, probe};
+use crate::version::{Edit, Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions};
 
 /// Smallest and largest arena chunk of a memtable shard.
@@ -39,6 +39,10 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     let mut core = build(&env, dir, options, manifest, lock)?;
     remove_orphans(&core)?;
     recover_log(&mut core)?;
+    if let Some(name) = core.merging.new_name() {
+        // Durable before the first operand can be.
+        core.commit_edit(Edit { merge_operator: Some(name), ..Edit::default() }, None)?;
+    }
     let core = Arc::new(core);
     core.update_pressure();
     if let Err(error) = core.start_threads() {
@@ -125,6 +129,7 @@ fn build(
     lock: Box<dyn LockGuard>,
 ) -> Result<Core> {
     let state = manifest.state();
+    let merging = Merging::new(state.merge_operator.clone(), options.merge_operator.clone())?;
     let cache = Cache::new(options.memory_budget_bytes / 4);
     let open = |meta: &_| {
         let table = Table::open(Arc::clone(&env.fs), dir, Clone::clone(meta), Arc::clone(&cache));
@@ -175,6 +180,7 @@ fn build(
         lock: Mutex::new(Some(lock)),
         env: env.clone(),
         dir: dir.to_path_buf(),
+        merging,
         options,
     })
 }

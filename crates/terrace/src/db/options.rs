@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Db;
-use crate::base::{Error, Result};
+use crate::base::merge::{MAX_OPERATOR_NAME_BYTES, MergeOperator};
+use crate::base::{Error, Result, SharedOperator};
 use crate::io::Env;
 pub use crate::table::Compression;
 
@@ -89,6 +90,7 @@ pub struct Options {
     pub(crate) background_threads: usize,
     pub(crate) create_if_missing: bool,
     pub(crate) on_recovery: Option<RecoveryObserver>,
+    pub(crate) merge_operator: Option<SharedOperator>,
     pub(crate) env: Env,
 }
 
@@ -133,6 +135,7 @@ impl Default for Options {
             background_threads: 0,
             create_if_missing: true,
             on_recovery: None,
+            merge_operator: None,
             env: Env::default(),
         }
     }
@@ -272,6 +275,20 @@ impl Options {
         self
     }
 
+    /// What [`Keyspace::merge`] does in this store; default: nothing, merging is refused. The store remembers the name
+    /// of its first operator and opens with no other one ([`Error::WrongMergeOperator`]). Opened without it, it works
+    /// but for merging and for reading keys that were merged into. [`IntegerAdd`] and [`Append`] come with the library,
+    /// and need not be given again.
+    ///
+    /// [`Keyspace::merge`]: crate::Keyspace::merge
+    /// [`Error::WrongMergeOperator`]: crate::Error::WrongMergeOperator
+    /// [`IntegerAdd`]: crate::IntegerAdd
+    /// [`Append`]: crate::Append
+    pub fn merge_operator(mut self, operator: impl MergeOperator) -> Self {
+        self.merge_operator = Some(SharedOperator(Arc::new(operator)));
+        self
+    }
+
     /// The file system, clock, randomness and threads to run on; default the real ones.
     pub fn env(mut self, env: Env) -> Self {
         self.env = env;
@@ -321,6 +338,11 @@ impl Options {
         check(limit > runs && limit <= 256, "l0_limit", limit as u64, "more than l0_runs, at most 256")?;
         let threads = self.background_threads;
         check(threads <= 64, "background_threads", threads as u64, "0 to 64")?;
+        if let Some(operator) = &self.merge_operator {
+            let name = operator.0.name().len();
+            let fits = (1..=MAX_OPERATOR_NAME_BYTES).contains(&name);
+            check(fits, "merge_operator (bytes of the name)", name as u64, "1 to 255")?;
+        }
         if let Durability::Interval(period) = self.durability {
             let ms = period.as_millis() as u64;
             check((1..=3_600_000).contains(&ms), "durability interval (ms)", ms, "1 ms to 1 hour")?;

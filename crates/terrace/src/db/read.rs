@@ -10,7 +10,7 @@ use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::key::{prefix_successor, push_prefix, split};
 use crate::base::{EntryMeta, KeyspaceId, Kind, Result, Seqno, Slice};
-use crate::memtable::Memtable;
+use crate::memtable::{MemEntry, Memtable};
 use crate::table::{Found, TableMeta};
 
 /// A version of a key, live or not.
@@ -32,13 +32,16 @@ impl Version {
     pub(super) fn in_memtable(memtable: &Memtable, hash: u64, key: &[u8], at: Seqno) -> Option<Self> {
         let deleted = memtable.range_deleted(key, at);
         match memtable.get(hash, key, at) {
-            Some(found) if found.seqno > deleted => {
-                let value = Slice::copy_from(found.value);
-                Some(Self { seqno: found.seqno, meta: found.meta, value })
-            }
+            Some(found) if found.seqno > deleted => Some(Self::copy_from(&found)),
             _ if deleted != 0 => Some(Self::range_deleted(deleted)),
             _ => None,
         }
+    }
+
+    /// An entry of a memtable.
+    #[inline]
+    pub(super) fn copy_from(found: &MemEntry<'_>) -> Self {
+        Self { seqno: found.seqno, meta: found.meta, value: Slice::copy_from(found.value) }
     }
 
     /// What a range delete is to the keys under it.
@@ -83,16 +86,20 @@ impl Core {
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.check_open()?;
         let state = self.current();
-        let found = state.find(self.hash(key), key, MAX_SEQNO)?;
-        Ok(found.and_then(|version| self.live(version)))
+        match state.find(self.hash(key), key, MAX_SEQNO)? {
+            Some(version) => self.shown(&state, key, version),
+            None => Ok(None),
+        }
     }
 
     /// The entry of an internal key as of `at`, which the caller has pinned.
     pub(super) fn get_at(&self, key: &[u8], at: Seqno) -> Result<Option<Entry>> {
         self.check_open()?;
         let state = self.current();
-        let found = state.find(self.hash(key), key, at)?;
-        Ok(found.and_then(|version| self.live(version)))
+        match state.find(self.hash(key), key, at)? {
+            Some(version) => self.shown(&state, key, version),
+            None => Ok(None),
+        }
     }
 
     /// The current entry with its stamp: a bound below which no unseen write can be. That is the sequence
@@ -104,7 +111,8 @@ impl Core {
         let seqno = found.as_ref().map_or(0, |version| version.seqno);
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
         let stamp = Stamp { seqno: seqno.max(state.flushed_seqno), keyspace };
-        Ok((found.and_then(|version| self.live(version)), stamp))
+        let entry = found.map(|version| self.shown(&state, key, version)).transpose()?.flatten();
+        Ok((entry, stamp))
     }
 
     /// The newest entry of an internal key, if it has expired, and its stamp; `None` if it has a value or none at all.

@@ -122,6 +122,11 @@ impl Memtable {
         self.shard(hash).get(hash, key, at)
     }
 
+    /// All versions of `key` with a seqno of at most `at`, newest first.
+    pub(crate) fn versions(&self, hash: u64, key: &[u8], at: Seqno) -> impl Iterator<Item = MemEntry<'_>> {
+        self.shard(hash).versions(hash, key).skip_while(move |entry| entry.seqno > at)
+    }
+
     /// The newest seqno that says anything about `key`, for conflict checks.
     #[inline]
     pub(crate) fn newest(&self, hash: u64, key: &[u8]) -> Option<Seqno> {

@@ -70,6 +70,16 @@ impl Shard {
         Some(MemEntry { seqno: entry.seqno, meta: entry.meta, value: entry.value })
     }
 
+    /// All versions of `key`, newest first.
+    pub(super) fn versions(&self, hash: u64, key: &[u8]) -> impl Iterator<Item = MemEntry<'_>> {
+        let older = |entry: &Entry<'_>| (entry.older != Offset::NONE).then(|| self.entry(entry.older));
+        std::iter::successors(self.newest(hash, key), older).map(|entry| MemEntry {
+            seqno: entry.seqno,
+            meta: entry.meta,
+            value: entry.value,
+        })
+    }
+
     /// The newest version of `key`.
     #[inline]
     pub(super) fn newest(&self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {

@@ -208,6 +208,9 @@ pub(super) fn summary(offset: u64, edit: &Edit) -> EditSummary {
     for seqno in &edit.settled_range_deletes {
         say(format!("range delete {seqno} is applied"));
     }
+    if let Some(name) = &edit.merge_operator {
+        say(format!("merge operator {name:?}"));
+    }
     let numbers = [
         ("flushed up to", edit.flushed_seqno),
         ("next file", edit.next_file_id),

@@ -17,7 +17,7 @@ use crate::base::entry::take_entry;
 use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES, split};
-use crate::base::{Cursor, Error, FileId, Fragments, KeyspaceId, Kind, RangeDelete, Result, Seqno};
+use crate::base::{Cursor, Error, FileId, Fragments, KeyspaceId, Kind, Merging, RangeDelete, Result, Seqno};
 use crate::compaction::merge::MergeCursor;
 use crate::compaction::output::{Output, write_run};
 use crate::compaction::visible::{Below, Retention};
@@ -249,6 +249,7 @@ impl Sources {
             clock_ms: self.clock_ms,
             keyspaces: old.keyspaces.clone(),
             next_keyspace_id: old.next_keyspace_id,
+            merge_operator: old.merge_operator.clone(),
             ..State::default()
         };
         state.keyspaces.entry(KeyspaceId(0)).or_insert_with(|| "default".to_string());
@@ -273,6 +274,7 @@ impl Sources {
             origin: files.env.rng.next_u64(),
             ..TableOptions::default()
         };
+        let merging = Merging::new(state.merge_operator.clone(), None)?;
         let output = Output {
             fs: &files.env.fs,
             dir: assembly.partial(),
@@ -280,6 +282,7 @@ impl Sources {
             target_table_bytes: TABLE_BYTES,
             now_ms: self.clock_ms,
             cleared_seqno: 0,
+            merging: &merging,
             next_id: &next_id,
             yield_point: &|| Ok(false),
         };

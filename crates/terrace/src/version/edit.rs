@@ -16,6 +16,7 @@
 //!   9 next keyspace id    varint          ids from it on have not been given out
 //!  10 range delete        varint seqno | varint length, first internal key | end key to the payload's end
 //!  11 range delete gone   varint seqno
+//!  12 merge operator      its name (UTF-8) to the payload's end; at most once in the life of a store
 //! ```
 //!
 //! An unknown tag is refused: an edit that is understood in part describes another store.
@@ -60,6 +61,8 @@ pub(crate) struct Edit {
     pub(crate) range_deletes: Vec<RangeDelete>,
     /// Range deletes, by number, that hide nothing any more.
     pub(crate) settled_range_deletes: Vec<Seqno>,
+    /// The name of the merge operator, from now on.
+    pub(crate) merge_operator: Option<String>,
 }
 
 /// Levels are numbered 0 to `LEVELS - 1`.
@@ -77,8 +80,9 @@ mod tag {
     pub(super) const NEXT_KEYSPACE_ID: u64 = 9;
     pub(super) const RANGE_DELETE: u64 = 10;
     pub(super) const SETTLED_RANGE_DELETE: u64 = 11;
+    pub(super) const MERGE_OPERATOR: u64 = 12;
     /// The largest of them.
-    pub(super) const LAST: u64 = SETTLED_RANGE_DELETE;
+    pub(super) const LAST: u64 = MERGE_OPERATOR;
 }
 
 impl Edit {
@@ -130,6 +134,9 @@ impl Edit {
         for seqno in &self.settled_range_deletes {
             field(tag::SETTLED_RANGE_DELETE, &[*seqno], &[]);
         }
+        if let Some(name) = &self.merge_operator {
+            field(tag::MERGE_OPERATOR, &[], name.as_bytes());
+        }
     }
 
     /// Decodes fields to the end of `input`; the text says what is wrong.
@@ -170,6 +177,7 @@ impl Edit {
             tag::NEXT_KEYSPACE_ID => self.next_keyspace_id = Some(take_keyspace(payload)?.0),
             tag::RANGE_DELETE => self.range_deletes.push(take_range_delete(payload)?),
             tag::SETTLED_RANGE_DELETE => self.settled_range_deletes.push(take_u64(payload)?),
+            tag::MERGE_OPERATOR => self.merge_operator = Some(take_name(payload)?),
             _ => return Some(false),
         }
         Some(true)
@@ -227,6 +235,7 @@ mod tests {
                     })
                     .collect(),
                 settled_range_deletes: removed.iter().map(|(_, id)| *id).collect(),
+                merge_operator: created.first().map(|(_, name)| name.clone()),
                 dropped: created.iter().map(|(id, _)| *id).collect(),
                 created,
                 renamed,
@@ -252,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_and_a_level_out_of_range_are_refused() {
-        assert!(Edit::decode(&[12, 0]).unwrap_err().contains("unknown edit field 12"));
+        assert!(Edit::decode(&[13, 0]).unwrap_err().contains("unknown edit field 13"));
         assert!(Edit::decode(&[2, 2, 7, 1]).unwrap_err().contains("malformed"));
         assert!(Edit::decode(&[2, 3, 6, 1, 1]).unwrap_err().contains("too many"));
         assert_eq!(Edit::decode(&[2, 2, 6, 1]).unwrap().removed, [(6, FileId(1))]);

@@ -128,6 +128,28 @@ impl Version {
         }
     }
 
+    /// Shows `take` every version of `key` at or below `at`, newest first, until it returns `false`.
+    pub(crate) fn versions(
+        &self,
+        key: &[u8],
+        filter_hash: u64,
+        at: Seqno,
+        take: &mut dyn FnMut(Found) -> bool,
+    ) -> Result<()> {
+        for table in self.runs().filter_map(|run| run.table_for(key)) {
+            let mut at = at;
+            while let Some(found) = table.get(key, filter_hash, at)? {
+                let below = found.seqno.checked_sub(1);
+                if !take(found) {
+                    return Ok(());
+                }
+                let Some(below) = below else { break };
+                at = below;
+            }
+        }
+        Ok(())
+    }
+
     /// As `get`, for many keys in ascending order, run by run: each key goes on to the next run until it is found.
     pub(crate) fn get_all(&self, lookups: &mut [Lookup<'_>], at: Seqno) -> Result<()> {
         let mut probes = Vec::with_capacity(lookups.len());

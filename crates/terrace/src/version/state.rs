@@ -27,6 +27,8 @@ pub(crate) struct State {
     pub(crate) next_keyspace_id: u32,
     /// The range deletes that hide entries of tables.
     pub(crate) range_deletes: BTreeMap<Seqno, RangeDelete>,
+    /// The name of the merge operator, once there is one.
+    pub(crate) merge_operator: Option<String>,
 }
 
 impl State {
@@ -34,6 +36,7 @@ impl State {
     pub(crate) fn apply(&mut self, edit: &Edit) -> Result<(), String> {
         self.check_tables(edit)?;
         self.check_range_deletes(edit)?;
+        self.check_merge_operator(edit)?;
         self.keyspaces = self.keyspaces_after(edit)?;
         for seqno in &edit.settled_range_deletes {
             self.range_deletes.remove(seqno);
@@ -49,6 +52,7 @@ impl State {
         for (id, _) in &edit.created {
             self.next_keyspace_id = self.next_keyspace_id.max(id.0.saturating_add(1));
         }
+        self.merge_operator = edit.merge_operator.clone().or(self.merge_operator.take());
         self.flushed_seqno = edit.flushed_seqno.unwrap_or(0).max(self.flushed_seqno);
         self.next_file_id = edit.next_file_id.unwrap_or(0).max(self.next_file_id);
         self.clock_ms = edit.clock_ms.unwrap_or(0).max(self.clock_ms);
@@ -60,6 +64,7 @@ impl State {
     pub(crate) fn check(&self, edit: &Edit) -> Result<(), String> {
         self.check_tables(edit)?;
         self.check_range_deletes(edit)?;
+        self.check_merge_operator(edit)?;
         self.keyspaces_after(edit).map(|_| ())
     }
 
@@ -90,6 +95,15 @@ impl State {
         match edit.range_deletes.iter().find(known) {
             Some(delete) => Err(format!("range delete {} is added twice", delete.seqno)),
             None => Ok(()),
+        }
+    }
+
+    fn check_merge_operator(&self, edit: &Edit) -> Result<(), String> {
+        match (&self.merge_operator, &edit.merge_operator) {
+            (Some(now), Some(next)) if now != next => {
+                Err(format!("the merge operator {now:?} is to become {next:?}"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -130,6 +144,7 @@ impl State {
             created: self.keyspaces.iter().map(|(id, name)| (*id, name.clone())).collect(),
             next_keyspace_id: Some(self.next_keyspace_id),
             range_deletes: self.range_deletes.values().cloned().collect(),
+            merge_operator: self.merge_operator.clone(),
             ..Edit::default()
         }
     }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::hash::filter_hash;
-use crate::base::{EntryMeta, FileId};
+use crate::base::{EntryMeta, FileId, Merging};
 use crate::compaction::picker::{PickerOptions, Situation, pick};
 use crate::compaction::testing::{Row, VecCursor, sort};
 use crate::io::Fs;
@@ -61,6 +61,7 @@ impl Mini {
             target_table_bytes: self.options.target_table_bytes,
             now_ms: self.readers.now_ms,
             cleared_seqno: 0,
+            merging: &Merging::default(),
             next_id: &next_id,
             yield_point: &|| Ok(false),
         })

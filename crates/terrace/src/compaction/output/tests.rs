@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::base::{Cursor, Error};
+use crate::base::{Cursor, Error, Merging};
 use crate::compaction::testing::{Row, VecCursor};
 use crate::compaction::visible;
 use crate::io::sim::SimFs;
@@ -45,6 +45,7 @@ impl Place {
             target_table_bytes,
             now_ms: 1,
             cleared_seqno: 0,
+            merging: &Merging::default(),
             next_id: &next_id,
             yield_point,
         };

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::{EntryMeta, Error, FileId, KeyspaceId};
+use crate::base::{EntryMeta, Error, FileId, KeyspaceId, Merging};
 use crate::compaction::output::{Output, Written, write_run};
 use crate::compaction::testing::{Row, VecCursor};
 use crate::compaction::visible::Below;
@@ -62,6 +62,7 @@ impl Place {
             target_table_bytes: 4000,
             now_ms: 100,
             cleared_seqno: 0,
+            merging: &Merging::default(),
             next_id: &|| self.next_id(),
             yield_point: &|| Ok(false),
         };

@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::part::Part;
 use crate::base::key::split;
-use crate::base::{Coverage, Cursor, EntryMeta, Result, Seqno, Slice};
+use crate::base::{Coverage, Cursor, EntryMeta, Kind, Result, Seqno, Slice};
 use crate::compaction::merge::MergeCursor;
 use crate::db::core::Core;
 use crate::db::handle::Handle;
 use crate::db::keyspaces::KeyspaceState;
+use crate::db::merged::Gathered;
 use crate::db::range_delete::internal_range;
 use crate::db::read::Version;
 use crate::db::skipping::Skipping;
@@ -52,8 +53,10 @@ struct Front {
     cursor: Merged,
     /// Whether the cursor stands on an entry that the caller has seen.
     shown: bool,
-    /// Scratch: the key whose versions are being passed.
+    /// The key whose versions were passed last.
     key: Vec<u8>,
+    /// The entry that was shown, if it was folded from operands; its key is `key`, and the cursor is past it.
+    folded: Option<Entry>,
 }
 
 impl View {
@@ -90,6 +93,25 @@ impl View {
 }
 
 impl Front {
+    /// Folds the operands that the cursor stands on, and moves past their key. A range delete up to `deleted` hides
+    /// what is older.
+    #[cold]
+    fn fold(&mut self, core: &Core, deleted: Seqno) -> Result<()> {
+        self.key.clear();
+        self.key.extend_from_slice(self.cursor.key());
+        let mut gathered = Gathered::default();
+        let mut more = true;
+        while self.cursor.valid() && self.cursor.key() == self.key {
+            let (seqno, meta) = (self.cursor.seqno(), self.cursor.meta());
+            more = more
+                && seqno >= deleted
+                && gathered.take(Version { seqno, meta, value: self.cursor.value_slice() });
+            self.cursor.next()?;
+        }
+        self.folded = Some(core.fold(&self.key, gathered)?);
+        Ok(())
+    }
+
     /// Moves past every remaining version of the current key, which is left in `key`.
     #[inline]
     fn pass_versions(&mut self) -> Result<()> {
@@ -128,7 +150,7 @@ impl Source {
     fn open_front(&self) -> Result<Front> {
         let mut cursor = self.view.merged(&self.low, self.high.as_deref());
         cursor.seek(&self.low)?;
-        Ok(Front { cursor, shown: false, key: Vec::new() })
+        Ok(Front { cursor, shown: false, key: Vec::new(), folded: None })
     }
 
     /// Puts the front on the next entry to be shown; `false` at the end.
@@ -138,6 +160,7 @@ impl Source {
         }
         let Self { view, low, high, front: Some(front), back, .. } = self else { return Ok(false) };
         view.dead.restart();
+        front.folded = None;
         if front.shown {
             front.pass_versions()?;
         }
@@ -151,12 +174,23 @@ impl Source {
                 front.cursor.next()?;
                 continue;
             }
-            if view.shows(key, seqno, front.cursor.meta()) {
+            let meta = front.cursor.meta();
+            if view.shows(key, seqno, meta) {
                 if back.is_some() {
                     just_past(key, low);
                 }
                 front.shown = true;
                 return Ok(true);
+            }
+            if meta.kind == Kind::Merge {
+                let deleted = view.covered.newest(key);
+                if deleted <= seqno {
+                    front.fold(&view.core, deleted)?;
+                    if back.is_some() {
+                        just_past(&front.key, low);
+                    }
+                    return Ok(true);
+                }
             }
             front.pass_versions()?;
             view.pass_dead(&front.key);
@@ -164,11 +198,11 @@ impl Source {
         Ok(false)
     }
 
-    /// The merge under the front, which `advance` has put on an entry.
+    /// The front, which `advance` has put on an entry.
     #[inline]
-    fn shown(&self) -> &Merged {
+    fn shown(&self) -> &Front {
         match &self.front {
-            Some(front) => &front.cursor,
+            Some(front) => front,
             None => panic!("an entry is looked at only while the front stands on it"),
         }
     }
@@ -176,18 +210,25 @@ impl Source {
     /// The key of the entry under the front.
     #[inline]
     pub(super) fn front_key(&self) -> &[u8] {
-        &self.shown().key()[self.prefix_bytes..]
+        let front = self.shown();
+        let key = if front.folded.is_some() { &front.key } else { front.cursor.key() };
+        &key[self.prefix_bytes..]
     }
 
     /// Its value.
     #[inline]
     pub(super) fn front_value(&self) -> &[u8] {
-        self.shown().value()
+        let front = self.shown();
+        front.folded.as_ref().map_or_else(|| front.cursor.value(), |entry| &entry.value)
     }
 
     /// Key and entry under the front, as owned bytes.
     pub(super) fn front_entry(&self) -> (Slice, Entry) {
-        let cursor = self.shown();
+        let front = self.shown();
+        if let Some(entry) = &front.folded {
+            return (Slice::copy_from(self.front_key()), entry.clone());
+        }
+        let cursor = &front.cursor;
         let meta = cursor.meta();
         let expires_at_ms = (meta.expires_at_ms != 0).then_some(meta.expires_at_ms);
         let entry = Entry { value: cursor.value_slice(), tag: meta.tag, expires_at_ms };
@@ -215,18 +256,31 @@ impl Source {
         view.dead.restart();
         while cursor.valid() && cursor.key() >= &low[..] {
             let internal = cursor.key().to_vec();
+            let deleted = view.covered.newest(&internal);
             // Backwards, the versions of a key come oldest first: the last visible one is the newest.
-            let mut newest = None;
+            let (mut newest, mut operands) = (None, Vec::new());
             while cursor.valid() && cursor.key() == internal {
-                if cursor.seqno() <= view.at {
-                    let (seqno, meta) = (cursor.seqno(), cursor.meta());
-                    newest = Some(Version { seqno, meta, value: cursor.value_slice() });
+                let (seqno, meta) = (cursor.seqno(), cursor.meta());
+                if (deleted..=view.at).contains(&seqno) {
+                    let version = Version { seqno, meta, value: cursor.value_slice() };
+                    if meta.kind == Kind::Merge {
+                        operands.push(version.value);
+                    } else {
+                        operands.clear();
+                        newest = Some(version);
+                    }
                 }
                 cursor.prev()?;
             }
-            let deleted = view.covered.newest(&internal);
-            let newest = newest.filter(|version| version.seqno >= deleted);
-            if let Some(entry) = newest.and_then(|version| view.core.live(version)) {
+            let newest = newest.and_then(|version| view.core.live(version));
+            let entry = match &operands[..] {
+                [] => newest,
+                operands => {
+                    let operands: Vec<&[u8]> = operands.iter().map(|operand: &Slice| &operand[..]).collect();
+                    Some(view.core.fold_onto(&internal, newest.as_ref(), &operands)?)
+                }
+            };
+            if let Some(entry) = entry {
                 let key = Slice::copy_from(&internal[self.prefix_bytes..]);
                 *high = Some(internal);
                 return Ok(Some((key, entry)));

@@ -47,10 +47,9 @@ impl<'a> TransactionIter<'a> {
         let ends = range.and_then(|(prefix, range)| {
             let place = transaction.reads.lock().scan(range.clone())?;
             let prefix_bytes = prefix.len();
-            let core = &transaction.handle.core;
             let live = move |(key, own): (&Vec<u8>, &Own)| {
-                let entry = core.live_entry(own.meta, || own.value.clone())?;
-                Some(Ok((Slice::copy_from(&key[prefix_bytes..]), entry)))
+                let entry = transaction.own_entry(key, own).transpose()?;
+                Some(entry.map(|entry| (Slice::copy_from(&key[prefix_bytes..]), entry)))
             };
             let own = transaction.own.range(&range.low, range.high.as_deref()).filter_map(live);
             let stored = Stored { iter, transaction, prefix: prefix.clone() };
@@ -125,7 +124,7 @@ impl Ends<'_> {
     fn next(&mut self) -> Option<Item> {
         let own_first = match (self.stored.front(), self.own.front()) {
             (Some(Ok(stored)), Some(Ok(own))) => own.0 < stored.0,
-            (None, Some(_)) => true,
+            (Some(Ok(_)) | None, Some(_)) => true,
             _ => false,
         };
         let item = if own_first { self.own.front.take() } else { self.stored.front.take() };
@@ -138,7 +137,7 @@ impl Ends<'_> {
     fn next_back(&mut self) -> Option<Item> {
         let own_first = match (self.stored.back(), self.own.back()) {
             (Some(Ok(stored)), Some(Ok(own))) => own.0 > stored.0,
-            (None, Some(_)) => true,
+            (Some(Ok(_)) | None, Some(_)) => true,
             _ => false,
         };
         let item = if own_first { self.own.back.take() } else { self.stored.back.take() };

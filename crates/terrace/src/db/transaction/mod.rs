@@ -30,7 +30,7 @@ use super::write::{Commit, check_keyspaces};
 use crate::base::key::split;
 use crate::base::{EntryMeta, Error, KeyspaceId, Result, Slice};
 pub use iter::TransactionIter;
-use overlay::Overlay;
+use overlay::{Overlay, Own};
 pub use reads::MAX_TRANSACTION_READS;
 use reads::ReadSet;
 pub(super) use reads::Scan;
@@ -110,13 +110,31 @@ impl Transaction {
         let internal = keyspace.internal_key(key.as_ref())?;
         self.note(keyspace, &internal)?;
         if let Some(own) = self.own.get(&internal) {
-            return Ok(self.handle.core.live_entry(own.meta, || own.value.clone()));
+            if own.base.is_none() && !self.own.is_range_deleted(&internal) {
+                self.reads.lock().key(&internal)?;
+            }
+            return self.own_entry(&internal, own);
         }
         if self.own.hides(&internal) {
             return Ok(None);
         }
         self.reads.lock().key(&internal)?;
         self.handle.core.get_at(&internal, self.snapshot.seqno())
+    }
+
+    /// What the transaction's own writes make of a key, of which the read set must know if it is read for that.
+    fn own_entry(&self, internal: &[u8], own: &Own) -> Result<Option<Entry>> {
+        let core = &self.handle.core;
+        let base = match &own.base {
+            Some((meta, value)) => core.live_entry(*meta, || value.clone()),
+            None if self.own.is_range_deleted(internal) => None,
+            None => core.get_at(internal, self.snapshot.seqno())?,
+        };
+        if own.operands.is_empty() {
+            return Ok(base);
+        }
+        let operands: Vec<&[u8]> = own.operands.iter().map(|operand| &operand[..]).collect();
+        core.fold_onto(internal, base.as_ref(), &operands).map(Some)
     }
 
     /// The entries of the default keyspace whose keys lie in `range`, as the transaction sees them.
@@ -175,6 +193,27 @@ impl Transaction {
         let now = self.durability.map_or(0, Durability::rank);
         self.durability = options.durability.filter(|raised| raised.rank() > now).or(self.durability);
         Ok(())
+    }
+
+    /// Merges `operand` into the value of `key` in the default keyspace; see [`Keyspace::merge`]. Reads nothing, so it
+    /// causes no conflict.
+    pub fn merge(&mut self, key: impl AsRef<[u8]>, operand: impl AsRef<[u8]>) -> Result<()> {
+        let keyspace = self.handle.default_keyspace();
+        self.merge_in(&keyspace, key, operand)
+    }
+
+    /// Merges `operand` into the value of `key` in a keyspace.
+    pub fn merge_in(
+        &mut self,
+        keyspace: &Keyspace,
+        key: impl AsRef<[u8]>,
+        operand: impl AsRef<[u8]>,
+    ) -> Result<()> {
+        let (core, operand) = (&self.handle.core, operand.as_ref());
+        core.check_operand(operand)?;
+        let internal = keyspace.internal_key(key.as_ref())?;
+        self.note(keyspace, &internal)?;
+        self.own.merge(&internal, operand, |operands| core.merging.combine(&internal, operands))
     }
 
     /// Removes `key` from the default keyspace.

@@ -12,11 +12,24 @@ use crate::db::batch::{MAX_BATCH_BYTES, MAX_BATCH_ENTRIES};
 /// What an entry costs in the log beside its key and value, at most.
 const ENTRY_OVERHEAD_BYTES: usize = 32;
 
-/// A write of one key.
-#[derive(Clone, Debug)]
+/// The writes of one key.
+#[derive(Clone, Default, Debug)]
 pub(super) struct Own {
-    pub(super) meta: EntryMeta,
-    pub(super) value: Slice,
+    /// The last put or delete; `None` if there were merges only.
+    pub(super) base: Option<(EntryMeta, Slice)>,
+    /// What was merged since, oldest first.
+    pub(super) operands: Vec<Slice>,
+}
+
+impl Own {
+    fn entries(&self) -> usize {
+        usize::from(self.base.is_some()) + self.operands.len()
+    }
+
+    fn bytes(&self, key: &[u8]) -> usize {
+        let values = self.base.iter().map(|(_, value)| value).chain(&self.operands);
+        values.map(|value| key.len() + value.len() + ENTRY_OVERHEAD_BYTES).sum()
+    }
 }
 
 /// How to take one step back.
@@ -32,6 +45,8 @@ enum Undo {
 pub(super) struct Overlay {
     writes: BTreeMap<Vec<u8>, Own>,
     ranges: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Entries and bytes of all these in the log.
+    entries: usize,
     bytes: usize,
     undo: Vec<Undo>,
     /// The serial number of each savepoint, and the undo steps that there were.
@@ -46,7 +61,7 @@ impl Overlay {
 
     /// How many entries there are.
     pub(super) fn count(&self) -> usize {
-        self.writes.len() + self.ranges.len()
+        self.entries
     }
 
     /// Whether a key or a range was deleted by a range delete.
@@ -61,8 +76,12 @@ impl Overlay {
 
     /// Whether what the store has for the key counts no more.
     pub(super) fn hides(&self, key: &[u8]) -> bool {
-        self.writes.contains_key(key)
-            || self.ranges.iter().any(|(start, end)| &start[..] <= key && key < &end[..])
+        self.writes.contains_key(key) || self.is_range_deleted(key)
+    }
+
+    /// Whether a range delete of the transaction's own is over the key.
+    pub(super) fn is_range_deleted(&self, key: &[u8]) -> bool {
+        self.ranges.iter().any(|(start, end)| &start[..] <= key && key < &end[..])
     }
 
     /// The writes from `low` up to `high`, exclusive.
@@ -100,20 +119,43 @@ impl Overlay {
     }
 
     fn replace(&mut self, key: &[u8], own: Option<Own>) -> Option<Own> {
-        let size = |own: &Own| key.len() + own.value.len() + ENTRY_OVERHEAD_BYTES;
-        self.bytes += own.as_ref().map_or(0, size);
+        self.bytes += own.as_ref().map_or(0, |own| own.bytes(key));
+        self.entries += own.as_ref().map_or(0, Own::entries);
         let old = match own {
             Some(own) => self.writes.insert(key.to_vec(), own),
             None => self.writes.remove(key),
         };
-        self.bytes -= old.as_ref().map_or(0, size);
+        self.bytes -= old.as_ref().map_or(0, |own| own.bytes(key));
+        self.entries -= old.as_ref().map_or(0, Own::entries);
         old
     }
 
     /// Writes a key.
     pub(super) fn write(&mut self, key: &[u8], meta: EntryMeta, value: &[u8]) -> Result<()> {
         self.check_room(key, value)?;
-        let old = self.replace(key, Some(Own { meta, value: Slice::copy_from(value) }));
+        let base = Some((meta, Slice::copy_from(value)));
+        let old = self.replace(key, Some(Own { base, operands: Vec::new() }));
+        self.remember(|| Undo::Write(key.to_vec(), old));
+        Ok(())
+    }
+
+    /// Merges an operand into a key; `combine` makes one of two, if it can.
+    pub(super) fn merge(
+        &mut self,
+        key: &[u8],
+        operand: &[u8],
+        combine: impl FnOnce(&[&[u8]]) -> Option<Vec<u8>>,
+    ) -> Result<()> {
+        self.check_room(key, operand)?;
+        let mut own = self.writes.get(key).cloned().unwrap_or_default();
+        match own.operands.last_mut() {
+            Some(last) => match combine(&[last, operand]) {
+                Some(combined) => *last = Slice::from(combined),
+                None => own.operands.push(Slice::copy_from(operand)),
+            },
+            None => own.operands.push(Slice::copy_from(operand)),
+        }
+        let old = self.replace(key, Some(own));
         self.remember(|| Undo::Write(key.to_vec(), old));
         Ok(())
     }
@@ -130,6 +172,7 @@ impl Overlay {
             self.remember(|| Undo::Write(key, old));
         }
         self.bytes += start.len() + end.len() + ENTRY_OVERHEAD_BYTES;
+        self.entries += 1;
         self.ranges.push((start, end));
         self.remember(|| Undo::Range);
         Ok(())
@@ -153,6 +196,7 @@ impl Overlay {
                 Some(Undo::Range) => {
                     if let Some((start, end)) = self.ranges.pop() {
                         self.bytes -= start.len() + end.len() + ENTRY_OVERHEAD_BYTES;
+                        self.entries -= 1;
                     }
                 }
                 None => {}
@@ -168,7 +212,10 @@ impl Overlay {
             EntryRef { key: start, meta: EntryMeta::RANGE_DELETE, value: end }.encode(&mut body);
         }
         for (key, own) in &self.writes {
-            EntryRef { key, meta: own.meta, value: &own.value }.encode(&mut body);
+            let base = own.base.iter().map(|(meta, value)| (*meta, value));
+            for (meta, value) in base.chain(own.operands.iter().map(|operand| (EntryMeta::MERGE, operand))) {
+                EntryRef { key, meta, value }.encode(&mut body);
+            }
         }
         body
     }
@@ -184,8 +231,12 @@ mod tests {
 
     fn shown(overlay: &Overlay) -> String {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let writes: Vec<_> =
-            overlay.range(b"", None).map(|(k, own)| format!("{}={}", text(k), text(&own.value))).collect();
+        let shown = |(key, own): (&Vec<u8>, &Own)| {
+            let base = own.base.as_ref().map_or(String::new(), |(_, value)| text(value));
+            let operands: Vec<_> = own.operands.iter().map(|operand| format!("+{}", text(operand))).collect();
+            format!("{}={base}{}", text(key), operands.concat())
+        };
+        let writes: Vec<_> = overlay.range(b"", None).map(shown).collect();
         format!("{} {}", writes.join(" "), overlay.ranges.len())
     }
 
@@ -210,6 +261,22 @@ mod tests {
         assert!(overlay.rollback_to(7));
         assert_eq!((shown(&overlay).as_str(), overlay.bytes), ("a=1 0", bytes));
         assert_eq!(bytes, 1 + 1 + ENTRY_OVERHEAD_BYTES);
+    }
+
+    #[test]
+    fn operands_stand_on_what_was_written_before() {
+        let mut overlay = Overlay::default();
+        overlay.merge(b"a", b"1", |_| None).unwrap();
+        put(&mut overlay, "b", "1");
+        overlay.savepoint(7);
+        overlay.merge(b"b", b"2", |_| None).unwrap();
+        overlay.merge(b"b", b"3", |_| None).unwrap();
+        overlay.merge(b"a", b"2", |operands| Some(operands.concat())).unwrap();
+        assert_eq!(shown(&overlay), "a=+12 b=1+2+3 0");
+        assert_eq!(overlay.count(), 4);
+        assert!(overlay.encode().len() <= overlay.bytes);
+        assert!(overlay.rollback_to(7));
+        assert_eq!((shown(&overlay).as_str(), overlay.count()), ("a=+1 b=1 0", 2));
     }
 
     #[test]

@@ -222,7 +222,10 @@ impl Block {
             let byte = self.meta_byte(i);
             let expiry = self.expiry.get(&self.data, i);
             match EntryMeta::from_byte(byte) {
-                Some((meta, expires)) if expires == (expiry != 0) && meta.kind != Kind::RangeDelete => {}
+                Some((meta, expires))
+                    if expires == (expiry != 0)
+                        && meta.kind != Kind::RangeDelete
+                        && (!expires || EntryMeta::may_expire(meta.kind)) => {}
                 _ => {
                     return Err(format!(
                         "expected the meta byte of entry {i}, found {byte:02x} with {expiry}"
