@@ -34,6 +34,10 @@ impl TestServer {
     pub fn start_over(options: terrace::Options, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = options.open(dir.path()).unwrap();
+        Self::serve(db, dir, change)
+    }
+
+    fn serve(db: terrace::Db, dir: tempfile::TempDir, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut config = ServerConfig::new(db.clone());
         config.port = 0;
         config.threads = 2;
@@ -46,16 +50,9 @@ impl TestServer {
     }
 
     /// Another server over the store of this one, which was shut down.
-    pub fn restart(self) -> Self {
-        let mut config = ServerConfig::new(self.db.clone());
-        config.port = 0;
-        config.threads = 2;
-        let server = Server::bind(config).unwrap();
-        let (addr, stop) = (server.local_addr(), server.shutdown_handle());
-        let thread = Some(std::thread::spawn(move || server.run()));
-        let mut old = self;
-        let dir = std::mem::replace(&mut old._dir, tempfile::tempdir().unwrap());
-        Self { addr, stop, db: old.db.clone(), thread, _dir: dir }
+    pub fn restart(mut self) -> Self {
+        let dir = std::mem::replace(&mut self._dir, tempfile::tempdir().unwrap());
+        Self::serve(self.db.clone(), dir, |_| {})
     }
 
     /// A raw connection.
