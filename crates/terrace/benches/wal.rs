@@ -205,7 +205,7 @@ impl Ring {
         let helper = Helper::start(move || {
             ticker.tick(|| {
                 segment.sync_data().unwrap();
-                ring.sync().unwrap();
+                ring.sync_claimed().unwrap();
             });
             if let Ok(mut chunk) = full_receiver.recv_timeout(Duration::from_millis(5)) {
                 segment.write_all_at(&chunk.shadow, offset).unwrap();

@@ -19,7 +19,7 @@ const VALUE_BYTES: usize = 100;
 /// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Path {
-    /// A put into the log and the memtable.
+    /// A put into the log and the memtable, and its share of the flush with which the store is closed.
     Put,
     /// A get that finds its key in a table, whose block is in the cache.
     GetHit,

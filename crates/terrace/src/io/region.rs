@@ -93,9 +93,11 @@ impl Region {
         self.raw.sync_range(range)
     }
 
-    /// Makes everything stored so far durable.
-    pub(crate) fn sync(&self) -> io::Result<()> {
-        self.raw.sync()
+    /// Makes everything that was stored in the claims so far durable. What lies ahead of them is left alone: its
+    /// pages may be populated, and so dirty, and writing them out would cost the disk as much again, and the next
+    /// stores their faults.
+    pub(crate) fn sync_claimed(&self) -> io::Result<()> {
+        self.raw.sync_range(0..self.claimed())
     }
 }
 

@@ -116,7 +116,7 @@ impl Segment {
 
     /// Makes everything appended so far durable.
     pub(super) fn sync(&self) -> Result<()> {
-        self.region.sync().at("sync", &self.path)
+        self.region.sync_claimed().at("sync", &self.path)
     }
 
     /// Stores a horizon; it becomes durable with the next sync. The slot written before it is durable by
