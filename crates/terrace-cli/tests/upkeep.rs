@@ -160,6 +160,16 @@ fn a_whole_store_goes_through_export_and_import() {
         }
     }
     assert_eq!(two.run(&["get", "--keyspace", "other", "timed"]), "w");
+    // Only the header was written before, and an import gave a hash without its fields.
+    let db = Db::open(&tagged).unwrap();
+    db.put_with("h", "header", WriteOptions::new().tag(1)).unwrap();
+    db.close().unwrap();
+    Place::existing(&tagged).run(&["export"]);
+    let db = Db::open(&tagged).unwrap();
+    db.keyspace("hash-fields").unwrap().put("field", "v").unwrap();
+    db.close().unwrap();
+    assert!(Place::existing(&tagged).fails(3, &["export"]).contains("holds a hash"));
+    assert!(Place::existing(&tagged).run(&["export", "--all"]).contains("\"keyspace\":\"hash-fields\""));
     assert!(two.fails(2, &["export", "--all", "--format", "csv"]).contains("--all needs JSON lines"));
 }
 

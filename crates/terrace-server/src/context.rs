@@ -2,18 +2,18 @@
 //!
 //! Every access that sees the store settles the group first when this connection has a write in it, so a
 //! command cannot forget to. Inside `EXEC` reads and writes of keys go through its transaction instead, so a
-//! command need not know of it; what goes through many keys is refused there.
+//! command need not know of it, unless it goes through many keys.
 
 use std::sync::Arc;
 
-use terrace::{Iter, Keyspace};
+use terrace::{Keyspace, Snapshot};
 use terrace_resp::Encoder;
 
 use crate::effects::Effects;
 use crate::failure::Failure;
 use crate::group::Group;
 use crate::metrics::LoopMetrics;
-use crate::notify::{GENERIC, MISS, NEW, STRING};
+use crate::notify::{GENERIC, HASH, MISS, NEW, STRING};
 use crate::pending::Stored;
 use crate::pubsub::Kind;
 use crate::session::Session;
@@ -82,17 +82,35 @@ impl Context<'_> {
         Ok(entry)
     }
 
-    /// What several keys hold, in their order.
-    pub(crate) fn lookup_many(&mut self, keys: &[&[u8]]) -> Result<Vec<Option<Stored>>, Failure> {
+    /// A moment at which several keys are to be looked up together. A transaction is one already, and one key needs
+    /// none.
+    pub(crate) fn moment(&mut self, keys: usize) -> Option<Snapshot> {
+        self.settle();
+        (self.many.is_none() && keys > 1).then(|| self.shared.databases.store().snapshot())
+    }
+
+    /// What several keys hold, in their order; each as it is now, or all as they were at one moment.
+    pub(crate) fn lookup_many(
+        &mut self,
+        keys: &[&[u8]],
+        moment: Option<&Snapshot>,
+    ) -> Result<Vec<Option<Stored>>, Failure> {
         if self.many.is_some() {
             return keys.iter().map(|key| self.lookup(key)).collect();
         }
         self.settle();
         let entries = match self.space() {
             None => vec![None; keys.len()],
-            Some(space) if keys.iter().all(|key| is_storable(key)) => space.multi_get_entries(keys)?,
+            Some(space) if keys.iter().all(|key| is_storable(key)) => match moment {
+                Some(moment) => moment.multi_get_in(space, keys)?,
+                None => space.multi_get_entries(keys)?,
+            },
             Some(space) => {
-                let one = |key: &&[u8]| if is_storable(key) { space.get_entry(key) } else { Ok(None) };
+                let one = |key: &&[u8]| match moment {
+                    _ if !is_storable(key) => Ok(None),
+                    Some(moment) => moment.get_in(space, key),
+                    None => space.get_entry(key),
+                };
                 keys.iter().map(one).collect::<terrace::Result<_>>()?
             }
         };
@@ -101,8 +119,17 @@ impl Context<'_> {
         Ok(entries.into_iter().map(|entry| entry.map(Stored::from)).collect())
     }
 
+    /// Fields of a hash that was looked up have expired, and somebody may want to know.
+    pub(crate) fn passed(&self, key: &[u8]) {
+        let listened_to = self.many.is_none() && self.shared.watch.wants(HASH);
+        if listened_to && !self.shared.pause.stops_writes(self.now_ms) {
+            // A failure is for the next writer to hear of.
+            let _ = self.shared.expire_fields(self.session.db, key);
+        }
+    }
+
     /// A key that was looked up is not there: it may have expired, and somebody may want to know of either.
-    fn missed(&mut self, key: &[u8]) {
+    pub(crate) fn missed(&mut self, key: &[u8]) {
         let db = self.session.db;
         if let Some(many) = &mut self.many {
             many.event(MISS, "keymiss", db, key);
@@ -131,12 +158,6 @@ impl Context<'_> {
     pub(crate) fn count_lookups(&self, hits: usize, all: usize) {
         self.metrics.hits.add(hits as u64);
         self.metrics.misses.add((all - hits) as u64);
-    }
-
-    /// The keys of the selected database after `bound`; `None` if it was never written to.
-    pub(crate) fn scan(&mut self, bounds: (std::ops::Bound<&[u8]>, std::ops::Bound<&[u8]>)) -> Option<Iter> {
-        self.settle();
-        self.space().map(|space| space.range::<&[u8]>(bounds))
     }
 
     /// Adds a plain write of strings to the group, all with one expiry. With a past one they are deletes.

@@ -2,13 +2,14 @@
 //!
 //! Database 0 is the default keyspace, so the library reads what the server wrote; 1 to 15 are keyspaces
 //! named `db1` to `db15`, created by their first write. A handle, once found, stays good: clearing a database
-//! keeps its keyspace. The fields of a database's hashes are in a keyspace beside it, so that going through the
+//! keeps its keyspace. `SWAPDB` exchanges numbers, not data: which keyspace a number stands for is kept in a
+//! keyspace of the server's own once it is not its own any more. The fields of a database's hashes are in a keyspace beside it, so that going through the
 //! keys never meets them.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use terrace::{Db, Keyspace, Result};
 
 use crate::hash::generation::{Dead, Generations};
@@ -66,14 +67,29 @@ pub(crate) const fn fields_of(db: u8) -> u8 {
 pub(crate) struct Databases {
     db: Db,
     spaces: [OnceLock<Keyspace>; SPACES],
-    /// Held shared by commits that write fields and alone by what empties a database, so that no field of a new
-    /// hash falls between the emptying of the keys and that of the fields.
-    emptying: RwLock<()>,
+    /// Held shared by every commit of a client's writes and alone by what is about all keys: emptying a database,
+    /// so that no field of a new hash falls between the emptying of the keys and that of the fields, and
+    /// transactions with such commands.
+    whole: RwLock<()>,
     /// The numbers of new generations of hashes.
     pub(crate) generations: Generations,
     dead: Mutex<Vec<Dead>>,
-    /// How often each database was emptied.
+    /// How often each database was emptied or swapped.
     emptied: [AtomicU64; COUNT as usize],
+    /// Which of [`NAMES`] each database has.
+    order: [AtomicU8; COUNT as usize],
+    /// How often databases were swapped.
+    swaps: AtomicU64,
+}
+
+const ORDER_KEYSPACE: &str = "terrace-server";
+const ORDER_KEY: &str = "databases";
+
+/// The order in a store; each its own if the store has none.
+fn stored_order(db: &Db) -> Option<[u8; COUNT as usize]> {
+    let stored = db.find_keyspace(ORDER_KEYSPACE)?.get(ORDER_KEY).ok()??;
+    let order: [u8; COUNT as usize] = stored.as_ref().try_into().ok()?;
+    (0..COUNT).all(|name| order.contains(&name)).then_some(order)
 }
 
 impl Databases {
@@ -81,17 +97,20 @@ impl Databases {
     pub(crate) fn new(db: Db) -> Self {
         let spaces: [OnceLock<Keyspace>; SPACES] = Default::default();
         let _ = spaces[0].set((*db).clone());
-        let (emptying, generations, dead) = (RwLock::default(), Generations::default(), Mutex::default());
-        Self { db, spaces, emptying, generations, dead, emptied: Default::default() }
+        let (whole, generations, dead) = (RwLock::default(), Generations::default(), Mutex::default());
+        let order = stored_order(&db).unwrap_or_else(|| std::array::from_fn(|name| name as u8));
+        let (order, swaps) = (order.map(AtomicU8::new), AtomicU64::new(0));
+        Self { db, spaces, whole, generations, dead, emptied: Default::default(), order, swaps }
     }
 
     /// A database (or, by [`fields_of`], its fields), if anything was ever written to it.
     pub(crate) fn find(&self, index: u8) -> Option<&Keyspace> {
-        let slot = &self.spaces[usize::from(index)];
+        let name = self.name_of(index);
+        let slot = &self.spaces[name];
         if let Some(found) = slot.get() {
             return Some(found);
         }
-        let found = self.db.find_keyspace(NAMES[usize::from(index)])?;
+        let found = self.db.find_keyspace(NAMES[name])?;
         Some(slot.get_or_init(|| found))
     }
 
@@ -100,18 +119,53 @@ impl Databases {
         if let Some(found) = self.find(index) {
             return Ok(found);
         }
-        let created = self.db.keyspace(NAMES[usize::from(index)])?;
-        Ok(self.spaces[usize::from(index)].get_or_init(|| created))
+        let name = self.name_of(index);
+        let created = self.db.keyspace(NAMES[name])?;
+        Ok(self.spaces[name].get_or_init(|| created))
+    }
+
+    /// The place in [`NAMES`] of a database or its fields.
+    fn name_of(&self, index: u8) -> usize {
+        let name = self.order[usize::from(index % COUNT)].load(Ordering::Acquire);
+        usize::from(name + index / COUNT * COUNT)
+    }
+
+    /// Exchanges two databases; durable when it returns. Nobody commits meanwhile, and what has read before and
+    /// commits later meets a conflict by [`Databases::times_swapped`].
+    pub(crate) fn swap(&self, one: u8, two: u8) -> Result<()> {
+        let _alone = self.hold_alone();
+        let mut order: [u8; COUNT as usize] =
+            std::array::from_fn(|db| self.order[db].load(Ordering::Acquire));
+        order.swap(usize::from(one), usize::from(two));
+        self.db.keyspace(ORDER_KEYSPACE)?.put(ORDER_KEY, order)?;
+        self.db.sync()?;
+        self.swaps.fetch_add(1, Ordering::AcqRel);
+        for db in [one, two] {
+            self.order[usize::from(db)].store(order[usize::from(db)], Ordering::Release);
+            self.note_emptied(db);
+        }
+        self.swaps.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// How often databases were swapped, counted before and after; odd while it goes on.
+    pub(crate) fn times_swapped(&self) -> u64 {
+        self.swaps.load(Ordering::Acquire)
     }
 
     /// Removes everything in a database: the keys, then the fields that nobody can reach any more.
     pub(crate) fn empty(&self, db: u8) -> Result<()> {
-        let _alone = self.emptying.write();
+        let _alone = self.hold_alone();
         for space in [self.find(db), self.find(fields_of(db))].into_iter().flatten() {
             space.clear()?;
         }
-        self.emptied[usize::from(db)].fetch_add(1, Ordering::AcqRel);
+        self.note_emptied(db);
         Ok(())
+    }
+
+    /// Notes that a database was emptied, or became another.
+    pub(crate) fn note_emptied(&self, db: u8) {
+        self.emptied[usize::from(db)].fetch_add(1, Ordering::AcqRel);
     }
 
     /// How often a database was emptied.
@@ -119,9 +173,14 @@ impl Databases {
         self.emptied[usize::from(db)].load(Ordering::Acquire)
     }
 
-    /// To be held across a commit that writes fields.
-    pub(crate) fn hold_emptying(&self) -> RwLockReadGuard<'_, ()> {
-        self.emptying.read()
+    /// To be held across a commit of a client's writes.
+    pub(crate) fn hold_shared(&self) -> RwLockReadGuard<'_, ()> {
+        self.whole.read()
+    }
+
+    /// To be held by what must have all keys for itself.
+    pub(crate) fn hold_alone(&self) -> RwLockWriteGuard<'_, ()> {
+        self.whole.write()
     }
 
     /// Notes generations that no key leads to any more.

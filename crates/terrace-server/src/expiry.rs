@@ -18,9 +18,12 @@ use std::time::Duration;
 use crate::databases::COUNT;
 use crate::effects::Effects;
 use crate::failure::Failure;
-use crate::notify::EXPIRED;
+use crate::hash::edit::Hash;
+use crate::hash::view;
+use crate::notify::{EXPIRED, GENERIC, HASH};
+use crate::pending::Stored;
 use crate::shared::Shared;
-use crate::transaction::is_storable;
+use crate::transaction::{self, TAG_HASH, is_storable};
 
 /// How often the thread looks for work.
 const CYCLE: Duration = Duration::from_millis(100);
@@ -74,7 +77,10 @@ impl Expirer {
                 return;
             }
             for (_, db, key) in due {
-                if let Err(failure) = shared.expire(db, &key) {
+                let removed = shared.expire(db, &key);
+                let settled =
+                    removed.and_then(|gone| if gone { Ok(true) } else { shared.expire_fields(db, &key) });
+                if let Err(failure) = settled {
                     tracing::debug!(error = %failure.line(), "cannot remove an expired key");
                 }
             }
@@ -110,7 +116,9 @@ impl Expirer {
             std::iter::from_fn(move || entries.next_entry()).take(BATCH).collect::<Vec<_>>()
         }) {
             let Ok((key, entry)) = found else { break };
-            if let Some(at_ms) = entry.expires_at_ms {
+            let of_entry = entry.expires_at_ms;
+            let of_fields = view::header_of(&entry.into()).ok().and_then(|header| header.next_expiry_ms);
+            for at_ms in of_entry.into_iter().chain(of_fields) {
                 shared.schedule.add(at_ms, *db, &key);
             }
             last = Some(key);
@@ -127,16 +135,30 @@ impl Shared {
     /// Removes a key if it has expired, and tells who listens.
     pub(crate) fn expire(&self, db: u8, key: &[u8]) -> Result<bool, Failure> {
         let Some(space) = self.databases.find(db).filter(|_| is_storable(key)) else { return Ok(false) };
-        let Some(stamp) = space.read_expired(key)? else { return Ok(false) };
+        let Some((entry, stamp)) = space.read_expired(key)? else { return Ok(false) };
         let mut batch = self.databases.store().batch();
         batch.expect_in(space, key, stamp);
         batch.delete_in(space, key);
-        match batch.commit().map_err(Failure::from) {
+        let committed = {
+            let _held = self.databases.hold_shared();
+            batch.commit()
+        };
+        match committed.map_err(Failure::from) {
             Ok(_) => {
-                self.expired_keys.fetch_add(1, Ordering::Relaxed);
                 let mut effects = Effects::new(&self.watch, 0);
                 effects.changed(key);
-                effects.event(EXPIRED, "expired", db, key);
+                let stored = Stored::from(entry);
+                let now_ms = self.databases.now_ms();
+                if stored.tag == TAG_HASH && stored.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms) {
+                    // The last of its fields has expired, and the hash went with it.
+                    let fields = view::header_of(&stored).map_or(0, |header| header.len);
+                    self.expired_fields.fetch_add(fields, Ordering::Relaxed);
+                    effects.event(HASH, "hexpired", db, key);
+                    effects.event(GENERIC, "del", db, key);
+                } else {
+                    self.expired_keys.fetch_add(1, Ordering::Relaxed);
+                    effects.event(EXPIRED, "expired", db, key);
+                }
                 self.release(effects);
                 Ok(true)
             }
@@ -144,5 +166,19 @@ impl Shared {
             Err(failure) if failure.is_conflict() => Ok(false),
             Err(failure) => Err(failure),
         }
+    }
+    /// Uncounts the fields of a hash that have expired, and tells who listens.
+    /// `false` if there are none.
+    pub(crate) fn expire_fields(&self, db: u8, key: &[u8]) -> Result<bool, Failure> {
+        let outcome = transaction::run(self, 0, |tx| match tx.read(db, key)? {
+            Some(stored) if stored.tag == TAG_HASH => {
+                let hash = Hash::open(tx, db, key, std::iter::empty())?;
+                hash.map_or(Ok(0), Hash::close_expired)
+            }
+            _ => Ok(0),
+        })?;
+        self.expired_fields.fetch_add(outcome.value, Ordering::Relaxed);
+        self.release(outcome.effects);
+        Ok(outcome.seqno.is_some())
     }
 }

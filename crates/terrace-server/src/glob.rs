@@ -1,14 +1,23 @@
 //! Glob patterns as Redis matches them: `*`, `?`, `[a-z]`, `[^a-z]`, and `\` to take a character literally.
 //!
 //! Matching is iterative: after a mismatch it goes back to the last `*` only, so its time is bounded by
-//! pattern length × text length and it uses no stack, whatever the pattern.
+//! pattern length × text length and it uses no stack, whatever the pattern. As in Redis, a pattern with more than a
+//! thousand `*` matches nothing, so that nobody makes the server work for long with one.
+
+/// The most `*` of a pattern; neighbours count as one.
+const MAX_STARS: usize = 1000;
 
 /// Whether `text` matches `pattern`.
 pub(crate) fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     let mut last_star: Option<(usize, usize)> = None;
+    let mut stars = 0;
     loop {
         if let Some(b'*') = pattern.get(p) {
+            stars += 1;
+            if stars > MAX_STARS {
+                return false;
+            }
             while pattern.get(p) == Some(&b'*') {
                 p += 1;
             }
@@ -161,6 +170,14 @@ mod tests {
                 .is_some_and(|width| model(&pattern[width.min(pattern.len())..], &text[1..])),
             _ => false,
         }
+    }
+
+    #[test]
+    fn too_many_stars_match_nothing() {
+        let pattern = |stars: usize| b"*?".repeat(stars);
+        assert!(matches(&pattern(MAX_STARS), &[b'a'; MAX_STARS]));
+        assert!(!matches(&pattern(MAX_STARS + 1), &[b'a'; MAX_STARS + 1]));
+        assert!(matches(&[b'*'; 5000], b"a"), "neighbours count as one");
     }
 
     proptest! {

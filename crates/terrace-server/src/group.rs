@@ -118,7 +118,11 @@ impl Group {
         metrics.group_sizes.record(batch.len() as u64, 1);
         self.epoch += 1;
         let effects = std::mem::take(&mut self.effects);
-        match batch.commit() {
+        let committed = {
+            let _held = self.shared.databases.hold_shared();
+            batch.commit()
+        };
+        match committed {
             Ok(seqno) => {
                 self.promises.clear();
                 self.reached(seqno);

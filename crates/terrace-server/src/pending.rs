@@ -96,14 +96,16 @@ impl Pending {
         self.writes.get(&(db, key.to_vec()))
     }
 
-    /// The last writes to the keys from `low` up to, not including, `high`, in order from both ends.
+    /// The last writes to the keys between bounds, in order from both ends.
     pub(crate) fn range<'a>(
         &'a self,
         db: u8,
-        low: &[u8],
-        high: &[u8],
+        (low, high): (Bound<&[u8]>, Bound<&[u8]>),
     ) -> impl DoubleEndedIterator<Item = (&'a [u8], &'a Write)> + use<'a> {
-        let bounds = (Bound::Included((db, low.to_vec())), Bound::Excluded((db, high.to_vec())));
+        let place = |key: &[u8]| (db, key.to_vec());
+        let low = if low == Bound::Unbounded { Bound::Included(place(b"")) } else { low.map(place) };
+        let next_db = || Bound::Excluded((db + 1, Vec::new()));
+        let bounds = (low, if high == Bound::Unbounded { next_db() } else { high.map(place) });
         self.writes.range(bounds).map(|((_, key), write)| (key.as_slice(), write))
     }
 
@@ -121,6 +123,15 @@ impl Pending {
         let old = self.writes.insert(place.clone(), new);
         self.undo.push((place, old));
         Ok(())
+    }
+
+    /// Forgets what was written to a keyspace, for good.
+    pub(crate) fn forget(&mut self, db: u8) {
+        let (writes, bytes) = (&mut self.writes, &mut self.bytes);
+        let mut later = writes.split_off(&(db, Vec::new()));
+        let mut after = later.split_off(&(db + 1, Vec::new()));
+        writes.append(&mut after);
+        *bytes -= later.iter().map(|(place, write)| cost(place, write)).sum::<usize>();
     }
 
     /// The number of keys written to.

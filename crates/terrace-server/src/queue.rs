@@ -6,6 +6,7 @@ use terrace::{Batch, Stamp};
 use terrace_resp::{Args, KeptArgs};
 
 use crate::commands::Command;
+use crate::commands::table::ALONE;
 use crate::databases::Databases;
 use crate::failure::Failure;
 use crate::transaction::is_storable;
@@ -24,6 +25,14 @@ pub(crate) struct Queued {
     pub(crate) command: &'static Command,
     /// Its arguments.
     pub(crate) args: KeptArgs,
+}
+
+impl Queued {
+    /// Whether its transaction has to have all keys for itself.
+    pub(crate) fn must_be_alone(&self) -> bool {
+        let named = self.args.args().get(1).and_then(|name| self.command.subcommand(name));
+        self.command.has(ALONE) || named.is_some_and(|runs| runs.has(ALONE))
+    }
 }
 
 /// The requests after `MULTI`.
@@ -113,6 +122,11 @@ impl Watches {
             }
         }
         Ok(())
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Forgets them all.

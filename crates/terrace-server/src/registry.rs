@@ -26,6 +26,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) protocol: u8,
     /// Requests since `MULTI`.
     pub(crate) queued: Option<usize>,
+    /// Keys that it watches.
+    pub(crate) watched: usize,
     /// What it listens to.
     pub(crate) subscriptions: &'a Subscriptions,
     /// What it tracks.
@@ -71,6 +73,7 @@ pub(crate) struct ClientInfo {
     protocol: AtomicU8,
     /// Requests since `MULTI`, or -1.
     queued: AtomicI64,
+    watched: AtomicUsize,
     /// What it listens to: channels, patterns, sharded channels.
     listens: [AtomicUsize; 3],
     /// Where its invalidations go; -1 if it tracks nothing.
@@ -100,6 +103,7 @@ impl ClientInfo {
             db: AtomicU8::new(0),
             protocol: AtomicU8::new(2),
             queued: AtomicI64::new(-1),
+            watched: AtomicUsize::new(0),
             listens: Default::default(),
             redirect: AtomicI64::new(-1),
             flags: AtomicU8::new(0),
@@ -155,6 +159,7 @@ impl ClientInfo {
         self.db.store(shown.db, Ordering::Relaxed);
         self.protocol.store(shown.protocol, Ordering::Relaxed);
         self.queued.store(shown.queued.map_or(-1, |count| count as i64), Ordering::Relaxed);
+        self.watched.store(shown.watched, Ordering::Relaxed);
         for (kind, count) in [Kind::Channel, Kind::Pattern, Kind::Shard].into_iter().zip(&self.listens) {
             count.store(shown.subscriptions.len(kind), Ordering::Relaxed);
         }
@@ -192,7 +197,7 @@ impl ClientInfo {
         let mut line = String::new();
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
              qbuf={input} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl={output} oll=0 omem={output} \
              tot-mem={} events=r cmd={command} user={} redir={} resp={} lib-name={} lib-ver={}",
             self.id,
@@ -207,6 +212,7 @@ impl ClientInfo {
             self.listens[1].load(Ordering::Relaxed),
             self.listens[2].load(Ordering::Relaxed),
             self.queued.load(Ordering::Relaxed),
+            self.watched.load(Ordering::Relaxed),
             input + output,
             self.user(),
             self.redirect.load(Ordering::Relaxed),

@@ -73,6 +73,18 @@ impl Schedule {
         self.len.store(queue.entries.len(), Ordering::Relaxed);
     }
 
+    /// Exchanges the keys of two databases.
+    pub(crate) fn swap(&self, one: u8, two: u8) {
+        let mut queue = self.queue.lock();
+        let swapped = |db| match db {
+            db if db == one => two,
+            db if db == two => one,
+            db => db,
+        };
+        let entries = std::mem::take(&mut queue.entries);
+        queue.entries = entries.into_iter().map(|(at_ms, db, key)| (at_ms, swapped(db), key)).collect();
+    }
+
     /// Takes up to `max` keys whose time has come.
     pub(crate) fn take_due(&self, now_ms: u64, max: usize) -> Vec<Due> {
         let mut due = Vec::new();

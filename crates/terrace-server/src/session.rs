@@ -137,6 +137,7 @@ impl Session {
             db: self.db,
             protocol: if self.protocol == Protocol::Resp3 { 3 } else { 2 },
             queued: self.queue.as_ref().map(|queue| queue.requests.len()),
+            watched: self.watches.len(),
             subscriptions: &self.subscriptions,
             tracking: &self.tracking,
             no_evict: self.no_evict,

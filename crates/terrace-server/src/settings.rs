@@ -48,6 +48,8 @@ pub(crate) struct Settings {
     slow_us: AtomicI64,
     slow_entries: AtomicUsize,
     latency_threshold_ms: AtomicU64,
+    list_fields: AtomicU64,
+    list_bytes: AtomicUsize,
 }
 
 impl Settings {
@@ -74,6 +76,8 @@ impl Settings {
             slow_us: AtomicI64::default(),
             slow_entries: AtomicUsize::default(),
             latency_threshold_ms: AtomicU64::default(),
+            list_fields: AtomicU64::default(),
+            list_bytes: AtomicUsize::default(),
         };
         settings.refresh(&settings.configuration());
         settings
@@ -135,6 +139,14 @@ impl Settings {
         self.slow_us.store(now.get("slowlog-log-slower-than").parse().unwrap_or(-1), Ordering::Relaxed);
         self.slow_entries.store(size("slowlog-max-len"), Ordering::Relaxed);
         self.latency_threshold_ms.store(now.number("latency-monitor-threshold"), Ordering::Relaxed);
+        self.list_fields.store(now.number("hash-max-listpack-entries"), Ordering::Relaxed);
+        self.list_bytes.store(size("hash-max-listpack-value"), Ordering::Relaxed);
+    }
+
+    /// The number of fields, and the bytes of a name or value, beyond which Redis would no longer keep a hash in a
+    /// list.
+    pub(crate) fn list_limits(&self) -> (u64, usize) {
+        (self.list_fields.load(Ordering::Relaxed), self.list_bytes.load(Ordering::Relaxed))
     }
 
     /// Whether clients from other machines are refused as long as there is no password.

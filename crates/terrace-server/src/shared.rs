@@ -198,6 +198,8 @@ pub(crate) struct Shared {
     pub(crate) schedule: Schedule,
     /// Keys removed because they had expired.
     pub(crate) expired_keys: AtomicU64,
+    /// Fields of hashes removed because they had expired.
+    pub(crate) expired_fields: AtomicU64,
     /// Until when commands wait.
     pub(crate) pause: Pause,
     /// Positions of running `SCAN`s.
@@ -245,6 +247,7 @@ impl Shared {
             watch: Watch::default(),
             schedule: Schedule::default(),
             expired_keys: AtomicU64::new(0),
+            expired_fields: AtomicU64::new(0),
             pause: Pause::default(),
             cursors: Mutex::new(CursorTable::new(random.next_u64())),
             started_at_ms,

@@ -17,13 +17,12 @@ use terrace::Keyspace;
 
 use crate::databases::{COUNT, Databases, fields_of};
 use crate::failure::Failure;
-use crate::hash::edit::Hash;
 use crate::hash::generation::Dead;
 use crate::hash::layout::{generation_end, generation_of, owner_key};
 use crate::hash::view::header_of;
 use crate::pending::Stored;
 use crate::shared::Shared;
-use crate::transaction::{TAG_HASH, run};
+use crate::transaction::TAG_HASH;
 
 /// How long a dead generation is left alone.
 const GRACE_NS: u64 = 1_000_000_000;
@@ -130,7 +129,8 @@ impl Sweep {
             };
             let dead = Dead { db: self.db, generation };
             match owner(&shared.databases, fields, dead)? {
-                Owner::Alive(owner) => self.found |= settle(&shared, self.db, &owner)?,
+                Owner::Alive(_) if !shared.settings.expires_actively() => {}
+                Owner::Alive(owner) => self.found |= shared.expire_fields(self.db, &owner)?,
                 Owner::None | Owner::Lost { .. } => {
                     self.found = true;
                     self.note(dead, now_ns);
@@ -183,6 +183,8 @@ fn owner(databases: &Databases, fields: &Keyspace, dead: Dead) -> Result<Owner, 
 fn remove_part(databases: &Databases, waiting: &mut Waiting) -> Result<bool, Failure> {
     let dead = waiting.dead;
     let Some(fields) = databases.find(fields_of(dead.db)) else { return Ok(true) };
+    // So that key and fields are of the same database until the commit.
+    let _held = databases.hold_shared();
     let mut batch = databases.store().batch();
     let first = owner_key(dead.generation);
     match owner(databases, fields, dead)? {
@@ -227,19 +229,4 @@ fn remove_part(databases: &Databases, waiting: &mut Waiting) -> Result<bool, Fai
         Err(failure) if failure.is_conflict() => Ok(false),
         Err(failure) => Err(failure),
     }
-}
-
-/// Uncounts the expired fields of a hash; `false` if there are none.
-fn settle(shared: &Shared, db: u8, key: &[u8]) -> Result<bool, Failure> {
-    let outcome = run(shared, 0, |tx| {
-        let Some(stored) = tx.read(db, key)?.filter(|stored| stored.tag == TAG_HASH) else { return Ok(()) };
-        if header_of(&stored)?.has_passed(tx.now_ms())
-            && let Some(hash) = Hash::open(tx, db, key, std::iter::empty())?
-        {
-            hash.close()?;
-        }
-        Ok(())
-    })?;
-    shared.release(outcome.effects);
-    Ok(outcome.seqno.is_some())
 }

@@ -6,6 +6,7 @@
 //! overwritten without end.
 
 mod fields;
+mod whole;
 
 use std::time::Duration;
 
@@ -72,8 +73,14 @@ pub(crate) struct Transaction<'a> {
     effects: Effects,
     /// Whether the commit depends on the reads although nothing is written.
     checks_reads: bool,
-    /// Whether fields of hashes are written.
-    writes_fields: bool,
+    /// When a hash counts as large: its fields, and the bytes of a name or value.
+    pub(crate) list_limits: (u64, usize),
+    /// Whether all keys are its own until it ends: no other client commits meanwhile.
+    alone: bool,
+    /// How often databases were swapped when it began.
+    swaps: u64,
+    /// One bit for each database that is emptied before what is written.
+    emptied: u32,
     /// Generations of hashes that no key leads to after the commit.
     dead: Vec<Dead>,
 }
@@ -100,7 +107,10 @@ impl<'a> Transaction<'a> {
             pending: None,
             effects: Effects::new(&shared.watch, client),
             checks_reads: false,
-            writes_fields: false,
+            list_limits: shared.settings.list_limits(),
+            alone: false,
+            swaps: databases.times_swapped(),
+            emptied: 0,
             dead: Vec::new(),
         }
     }
@@ -112,6 +122,12 @@ impl<'a> Transaction<'a> {
             Self { pending: Some(Pending::default()), checks_reads: true, ..Self::new(shared, client) };
         transaction.expects = watches.expect(&shared.databases, &mut transaction.batch);
         transaction
+    }
+
+    /// The same for one that has all keys for itself ([`Databases::hold_alone`]), so that its commands may go
+    /// through all of them and empty databases.
+    pub(crate) fn of_many_alone(shared: &'a Shared, client: u64, watches: &Watches) -> Self {
+        Self { alone: true, ..Self::of_many(shared, client, watches) }
     }
 
     /// Runs one of several commands; if it fails, its writes are taken back and the others stay.
@@ -147,6 +163,9 @@ impl<'a> Transaction<'a> {
         }
         if let Some(written) = self.pending.as_ref().and_then(|pending| pending.get(db, key)) {
             return Ok(written.stored().cloned());
+        }
+        if self.is_emptied(db) {
+            return Ok(None);
         }
         let Some(space) = self.databases.find(db) else {
             self.unstamped |= 1 << db;
@@ -198,7 +217,6 @@ impl<'a> Transaction<'a> {
                 self.effects.expires(db, key, at_ms);
             }
         }
-        self.writes_fields |= db >= databases::COUNT;
         if let Some(pending) = &mut self.pending {
             return pending.add(db, key, Write::Put(stored));
         }
@@ -238,6 +256,7 @@ impl<'a> Transaction<'a> {
     }
 
     fn commit_writes(mut self) -> Result<Attempt, Failure> {
+        self.stage_emptying();
         for ((db, key), new) in self.pending.take().into_iter().flat_map(Pending::into_writes) {
             let space = self.databases.create(db)?;
             match new {
@@ -250,7 +269,7 @@ impl<'a> Transaction<'a> {
         }
         let writes = !self.batch.is_empty();
         if !writes && !self.checks_reads {
-            return Ok(Attempt::Unchanged);
+            return Ok(if self.is_torn() { Attempt::Conflict } else { Attempt::Unchanged });
         }
         if self.unstamped != 0 {
             // Somebody may have written there since. Next time those reads have stamps.
@@ -262,9 +281,18 @@ impl<'a> Transaction<'a> {
         if !writes && !self.expects {
             return Ok(Attempt::Unchanged);
         }
-        let _held = self.writes_fields.then(|| self.databases.hold_emptying());
-        match self.batch.commit().map_err(Failure::from) {
+        let committed = {
+            let _held = (!self.alone).then(|| self.databases.hold_shared());
+            if self.is_torn() {
+                return Ok(Attempt::Conflict);
+            }
+            self.batch.commit()
+        };
+        match committed.map_err(Failure::from) {
             Ok(seqno) if writes => {
+                (0..databases::COUNT)
+                    .filter(|db| self.emptied & 1 << db != 0)
+                    .for_each(|db| self.databases.note_emptied(db));
                 self.databases.bury(self.dead);
                 Ok(Attempt::Written(seqno))
             }
@@ -272,6 +300,13 @@ impl<'a> Transaction<'a> {
             Err(failure) if failure.is_conflict() => Ok(Attempt::Conflict),
             Err(failure) => Err(failure),
         }
+    }
+}
+
+impl Transaction<'_> {
+    /// Whether what was read may be of two databases, because they were swapped meanwhile.
+    fn is_torn(&self) -> bool {
+        !self.swaps.is_multiple_of(2) || self.swaps != self.databases.times_swapped()
     }
 }
 

@@ -171,3 +171,34 @@ fn keys_of_an_earlier_run_are_announced_too() {
     found.sort();
     assert_eq!(found, ["__keyevent@0__:expired x", "__keyevent@0__:expired y"]);
 }
+
+/// Fields expired in silence before: the store hid them, and nobody who listened was told.
+#[test]
+fn expired_fields_raise_one_event_and_the_last_takes_the_hash_along() {
+    let server = TestServer::start();
+    let (mut listener, mut writer) = pair(&server, "Ehgx");
+    writer.run("HSET h a 1 b 2 c 3 d 4");
+    writer.run("HPEXPIRE h 20 FIELDS 2 a b");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hset h");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hexpire h");
+    // By the thread that removes what has expired.
+    assert_eq!(event(&mut listener), "__keyevent@0__:hexpired h");
+    writer.expect("HLEN h", ":2");
+    // By a command that meets an expired field, and by one that misses the hash.
+    writer.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    writer.run("HPEXPIRE h 5 FIELDS 1 c");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hexpire h");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    writer.expect("HGET h c", "$-1");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hexpired h");
+    writer.run("HPEXPIRE h 5 FIELDS 1 d");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hexpire h");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    writer.expect("HGET h d", "$-1");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hexpired h");
+    assert_eq!(event(&mut listener), "__keyevent@0__:del h");
+    let Value::Bulk(stats) = writer.run("INFO stats") else { panic!("a text was expected") };
+    let stats = String::from_utf8(stats).unwrap();
+    assert!(stats.contains("\r\nexpired_subkeys:4\r\n"), "{stats}");
+    assert!(stats.contains("\r\nexpired_keys:0\r\n"), "{stats}");
+}

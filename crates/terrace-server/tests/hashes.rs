@@ -465,3 +465,22 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn the_encoding_follows_the_configured_limits() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.run("HSET h field value");
+    client.expect("OBJECT ENCODING h", "$8\r\nlistpack");
+    client.run("CONFIG SET hash-max-listpack-value 5 hash-max-ziplist-entries 2");
+    client.run("HSET h f2 longer");
+    client.expect("OBJECT ENCODING h", "$9\r\nhashtable");
+    client.run("HSET g a 1 b 2");
+    client.expect("OBJECT ENCODING g", "$8\r\nlistpack");
+    client.run("HSET g c 3");
+    client.expect("OBJECT ENCODING g", "$9\r\nhashtable");
+    client.run("SET n 42");
+    client.expect("OBJECT REFCOUNT n", ":2147483647");
+    client.run("SET n 10000");
+    client.expect("OBJECT REFCOUNT n", ":1");
+}

@@ -194,7 +194,7 @@ fn a_monitor_shows_commands_of_all_loops_in_their_order() {
     next(r#""SELECT" "3""#);
     other.raw("AUTH secret");
     next(r#""AUTH" "(redacted)""#);
-    other.send("MULTI\r\nSET q 1\r\nCONFIG GET x\r\nEXEC\r\nMULTI\r\nSET q 2\r\nEXEC\r\n");
+    other.send("MULTI\r\nSET q 1\r\nCOMPACT\r\nEXEC\r\nMULTI\r\nSET q 2\r\nEXEC\r\n");
     for line in [r#""MULTI""#, r#""EXEC""#, r#""MULTI""#, r#""SET" "q" "2""#, r#""EXEC""#] {
         next(line);
     }
@@ -285,4 +285,68 @@ fn debug_is_refused_where_it_is_not_enabled() {
         "CONFIG SET enable-debug-command yes",
         "-ERR CONFIG SET failed (possibly related to argument 'enable-debug-command') - can't set immutable config",
     );
+}
+
+/// Estimates were shown before, of all databases together for each: an empty one seemed to have keys.
+#[test]
+fn info_and_dbsize_count_the_keys_of_each_database() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.run("HSET hash f 1");
+    client.run("HEXPIRE hash 100 FIELDS 1 f");
+    client.run("HSET hash g 1");
+    client.run("SET k v EX 1000");
+    client.run("SELECT 3");
+    client.run("SET k v");
+    client.run("FLUSHDB");
+    let text = info(&mut client, "keyspace");
+    assert!(text.contains("db0:keys=2,expires=1,avg_ttl=") && text.contains(",subexpiry=1\r\n"), "{text}");
+    assert!(!text.contains("db3"), "{text}");
+    for n in 0..10_100 {
+        client.request(&["SET", &format!("k{n}"), "v"]);
+    }
+    for _ in 0..10_100 {
+        assert_eq!(client.reply(), Value::Simple("OK".into()));
+    }
+    client.expect("DBSIZE", ":10100");
+    client.run("SELECT 4");
+    client.expect("DBSIZE", ":0");
+    client.run("SELECT 0");
+    client.expect("DBSIZE", ":2");
+}
+
+#[test]
+fn digests_tell_whether_data_are_the_same() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.run("HSET a x 1 y 2");
+    client.run("HSET b y 2 x 1");
+    client.run("SET c v");
+    client.run("COPY c d");
+    let digests = strings(&client.run("DEBUG DIGEST-VALUE a b c d none"));
+    assert!(digests.iter().all(|digest| digest.len() == 40), "{digests:?}");
+    assert_eq!((&digests[0], &digests[2]), (&digests[1], &digests[3]));
+    assert_ne!(digests[0], digests[2]);
+    assert_eq!(digests[4], "0".repeat(40));
+    let before = client.raw("DEBUG DIGEST");
+    client.run("EXPIRE c 100");
+    assert_ne!(client.raw("DEBUG DIGEST"), before);
+    client.run("PERSIST c");
+    assert_eq!(client.raw("DEBUG DIGEST"), before);
+}
+
+#[test]
+fn the_list_of_clients_shows_what_they_watch() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.run("WATCH a b");
+    let Value::Bulk(line) = client.run("CLIENT INFO") else { panic!("a text was expected") };
+    assert!(
+        String::from_utf8_lossy(&line).contains(" multi=-1 watch=2 "),
+        "{}",
+        String::from_utf8_lossy(&line)
+    );
+    client.expect("CLIENT KILL MAXAGE x", "-ERR maxage is not an integer or out of range");
+    client.expect("CLIENT KILL MAXAGE -1", "-ERR maxage should be greater than 0");
+    client.expect("CLIENT HELP me", "-ERR wrong number of arguments for 'client|help' command");
 }

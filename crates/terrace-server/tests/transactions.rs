@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use common::{Client, TestServer, bulk};
+use common::{Client, TestServer, bulk, strings};
 use terrace_resp::Value;
 
 const ABORTED: &str = "-EXECABORT Transaction discarded because of previous errors.";
@@ -146,19 +146,7 @@ fn a_watched_key_that_vanishes_without_a_write_aborts() {
 fn what_cannot_be_atomic_is_refused_and_aborts() {
     let server = TestServer::start();
     let mut client = server.client();
-    let refused = [
-        "KEYS *",
-        "SCAN 0",
-        "RANDOMKEY",
-        "DBSIZE",
-        "FLUSHDB",
-        "FLUSHALL",
-        "FLUSH",
-        "COMPACT",
-        "SHUTDOWN",
-        "CONFIG SET timeout 0",
-        "HELLO 3",
-    ];
+    let refused = ["FLUSH", "COMPACT", "SHUTDOWN", "SAVE", "MONITOR", "CONFIG REWRITE"];
     for command in refused {
         client.expect("MULTI", "+OK");
         client.expect(command, "-ERR Command not allowed inside a transaction");
@@ -246,4 +234,193 @@ fn what_does_not_touch_a_watched_key_does_not_abort() {
         std::thread::yield_now();
     }
     exec(&mut client, "*1\r\n+PONG");
+}
+
+/// Refused before: a store that commits a batch was thought to have no place for what is about all keys.
+#[test]
+fn whole_databases_are_seen_and_emptied_inside_a_transaction() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("MSET old 1 gone 2", "+OK");
+    client.run("HSET hash f v");
+    let commands = [
+        "SET new 3",
+        "DEL gone",
+        "KEYS *",
+        "DBSIZE",
+        "SCAN 0 COUNT 2",
+        "FLUSHDB",
+        "DBSIZE",
+        "RANDOMKEY",
+        "GET old",
+        "HGET hash f",
+        "SET last 4",
+        "KEYS l*",
+        "RANDOMKEY",
+        "CONFIG SET slowlog-max-len 77",
+        "HELLO 3",
+        "PING",
+    ];
+    let Value::Array(replies) = transaction(&mut client, &commands) else { panic!("an array was expected") };
+    assert_eq!(strings(&replies[2]), ["hash", "new", "old"]);
+    assert_eq!(replies[3], Value::Integer(3));
+    let Value::Array(page) = &replies[4] else { panic!("{:?}", replies[4]) };
+    assert_eq!(strings(&page[1]), ["hash", "new"]);
+    assert_eq!(replies[6], Value::Integer(0));
+    assert_eq!((&replies[7], &replies[8], &replies[9]), (&Value::Null, &Value::Null, &Value::Null));
+    assert_eq!(strings(&replies[11]), ["last"]);
+    assert_eq!(replies[12], bulk("last"));
+    assert!(matches!(&replies[14], Value::Map(_)), "{:?}", replies[14]);
+    client.run("HELLO 2");
+    assert_eq!(strings(&client.run("KEYS *")), ["last"]);
+    client.expect("EXISTS old hash", ":0");
+    assert_eq!(strings(&client.run("CONFIG GET slowlog-max-len")), ["slowlog-max-len", "77"]);
+}
+
+#[test]
+fn what_acts_beside_the_store_does_not_run_for_a_transaction_that_is_too_late() {
+    let server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.expect("WATCH k", "+OK");
+    other.expect("SET k 1", "+OK");
+    let reply = transaction(&mut client, &["CONFIG SET slowlog-max-len 77", "FLUSHALL"]);
+    assert_eq!(reply, Value::Null);
+    assert_eq!(strings(&client.run("CONFIG GET slowlog-max-len")), ["slowlog-max-len", "128"]);
+    client.expect("GET k", "$1\r\n1");
+}
+
+/// One client empties and fills a database in transactions while others write to it and count it.
+#[test]
+fn nobody_writes_between_the_commands_of_a_transaction_that_counts() {
+    let server = TestServer::start();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let (mut client, done) = (server.client(), &done);
+            scope.spawn(move || {
+                for n in 0.. {
+                    if done.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    client.run(&format!("SET w{writer}-{} 1", n % 50));
+                    client.run(&format!("INCR c{writer}-{}", n % 50));
+                }
+            });
+        }
+        let mut client = server.client();
+        for _ in 0..200 {
+            let counts = transaction(&mut client, &["DBSIZE", "FLUSHDB", "SET mine 1", "DBSIZE"]);
+            let Value::Array(counts) = counts else { panic!("{counts:?}") };
+            assert_eq!(counts[3], Value::Integer(1));
+            let counts = integers(&transaction(&mut client, &["DBSIZE", "DBSIZE", "DBSIZE"]));
+            assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+/// `MGET` read one key after the other while a batch reached the shards, and saw one half of an `MSET`.
+#[test]
+fn several_keys_are_read_as_of_one_moment() {
+    const KEYS: [&str; 8] = ["k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7"];
+    let server = TestServer::start();
+    let mset = |value: usize| -> String {
+        KEYS.iter().fold("MSET".into(), |command, key| format!("{command} {key} {value}"))
+    };
+    server.client().expect(&mset(0), "+OK");
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let mut writer = server.client();
+        let (done, mset) = (&done, &mset);
+        scope.spawn(move || {
+            for value in 1.. {
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                writer.expect(&mset(value), "+OK");
+                writer.expect(&format!("DEL {}", KEYS.join(" ")), ":8");
+            }
+        });
+        let mut reader = server.client();
+        for _ in 0..3_000 {
+            let values = reader.run(&format!("MGET {}", KEYS.join(" ")));
+            let Value::Array(values) = values else { panic!("{values:?}") };
+            assert!(values.iter().all(|value| *value == values[0]), "{values:?}");
+            let found = reader.run(&format!("EXISTS {}", KEYS.join(" ")));
+            assert!(matches!(found, Value::Integer(0 | 8)), "{found:?}");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn swapped_databases_are_seen_by_all_and_survive_a_restart() {
+    let mut server = TestServer::start();
+    let (mut client, mut other) = (server.client(), server.client());
+    client.run("MSET k zero only0 1");
+    client.run("HSET h f zero");
+    other.run("SELECT 1");
+    other.run("SET k one");
+    other.run("SET soon v PX 30");
+    // Watched keys that are in either database have changed, others not.
+    for (key, changed) in [("k", true), ("only0", true), ("nowhere", false), ("h", true)] {
+        other.expect(&format!("WATCH {key}"), "+OK");
+        client.expect("SWAPDB 0 1", "+OK");
+        assert_eq!(transaction(&mut other, &["PING"]) == Value::Null, changed, "{key}");
+        client.expect("SWAPDB 1 0", "+OK");
+    }
+    client.expect("SWAPDB 0 1", "+OK");
+    assert_eq!((client.run("GET k"), other.run("GET k")), (bulk("one"), bulk("zero")));
+    assert_eq!(other.run("HGET h f"), bulk("zero"));
+    client.expect("HGET h f", "$-1");
+    client.expect("SWAPDB 0 16", "-ERR DB index is out of range");
+    client.expect("SWAPDB a b", "-ERR invalid first DB index");
+    client.expect("SWAPDB 0 b", "-ERR invalid second DB index");
+    assert!(
+        server.db.find_keyspace("db1").unwrap().get("k").unwrap().is_some_and(|value| value == b"one"[..])
+    );
+    server.shut_down();
+    let restarted = server.restart();
+    let mut client = restarted.client();
+    assert_eq!(client.run("GET k"), bulk("one"));
+    client.run("FLUSHDB");
+    client.run("SELECT 1");
+    assert_eq!(client.run("GET k"), bulk("zero"));
+}
+
+/// Counters in two databases grow while these are swapped; no step gets lost and none reaches the other.
+#[test]
+fn no_write_falls_between_swapped_databases() {
+    const ROUNDS: i64 = 300;
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.run("SET side 0");
+    client.run("HSET hash f 0");
+    client.run("SELECT 1");
+    client.run("SET side 1000000");
+    client.run("HSET hash f 1000000");
+    thread::scope(|scope| {
+        for db in 0..2 {
+            let mut client = server.client();
+            scope.spawn(move || {
+                client.run(&format!("SELECT {db}"));
+                for _ in 0..ROUNDS {
+                    client.run("INCR side");
+                    client.run("HINCRBY hash f 1");
+                    assert!(matches!(client.run("HGET hash f"), Value::Bulk(_)));
+                }
+            });
+        }
+        for _ in 0..ROUNDS / 3 {
+            client.expect("SWAPDB 0 1", "+OK");
+        }
+    });
+    for command in ["GET side", "HGET hash f"] {
+        let mut sum = 0;
+        for db in 0..2 {
+            client.run(&format!("SELECT {db}"));
+            sum += integers(&Value::Array(vec![client.run(command)]))[0];
+        }
+        assert_eq!(sum, 1_000_000 + 2 * ROUNDS, "{command}");
+    }
 }

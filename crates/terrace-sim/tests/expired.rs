@@ -20,12 +20,13 @@ fn an_expired_key_is_removed_by_exactly_one() {
         batch.delete_in(&db, key);
         batch.commit()
     };
-    let (mine, theirs) =
-        (db.read_expired("gone").unwrap().unwrap(), db.read_expired("gone").unwrap().unwrap());
+    let expired = |key: &str| db.read_expired(key).unwrap().unwrap();
+    let ((entry, mine), (_, theirs)) = (expired("gone"), expired("gone"));
+    assert_eq!((&entry.value[..], entry.expires_at_ms), (&b"v"[..], Some(1)));
     remove("gone", mine).unwrap();
     assert!(matches!(remove("gone", theirs), Err(Error::Conflict)));
     assert!(db.read_expired("gone").unwrap().is_none());
-    let stamp = db.read_expired("again").unwrap().unwrap();
+    let (_, stamp) = expired("again");
     db.put("again", "new").unwrap();
     assert!(matches!(remove("again", stamp), Err(Error::Conflict)));
     assert_eq!(db.get("again").unwrap().unwrap(), b"new"[..]);

@@ -6,7 +6,7 @@ use anyhow::Result;
 use terrace::{Db, Entry, Keyspace, Options, WriteOptions};
 
 use super::range::Bounds;
-use super::{Access, Range, Store, Visit};
+use super::{Access, Range, Store, Visit, refuse_hash};
 use crate::codec::Record;
 use crate::exit::{self, Code, Failure};
 use crate::figures;
@@ -40,10 +40,21 @@ impl DirStore {
         Ok(Self { db, keyspace })
     }
 
+    /// Whether the server has kept hashes in this keyspace: their fields are in one beside it.
+    fn has_hashes(&self) -> bool {
+        let name = self.keyspace.name();
+        let fields = if &*name == "default" { "hash-fields".into() } else { format!("{name}-hash-fields") };
+        self.db.find_keyspace(&fields).is_some()
+    }
+
     fn iter(&self, bounds: Bounds) -> terrace::Iter {
         self.keyspace.range::<Vec<u8>>(bounds)
     }
 }
+
+/// The tag that the server gives to hashes. A program may use it as it likes, so it says something only where there is
+/// a keyspace of fields.
+const HASH_TAG: u8 = 1;
 
 fn record(key: &[u8], entry: &Entry, keys_only: bool) -> Record {
     let value = if keys_only { Vec::new() } else { entry.value.to_vec() };
@@ -103,7 +114,13 @@ impl Store for DirStore {
     }
 
     fn dump(&mut self, visit: &mut Visit) -> Result<()> {
-        self.scan(&Range::default(), visit)
+        let has_hashes = self.has_hashes();
+        self.scan(&Range::default(), &mut |record| {
+            if has_hashes && record.tag == HASH_TAG {
+                return Err(refuse_hash(&record.key, "--all takes them along"));
+            }
+            visit(record)
+        })
     }
 
     fn dump_all(&mut self, visit: &mut Visit) -> Result<()> {

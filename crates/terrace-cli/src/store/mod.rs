@@ -38,6 +38,12 @@ pub(crate) struct Target {
     escaped: bool,
 }
 
+/// The refusal to write a hash of the server into a file that has room for keys and values only.
+fn refuse_hash(key: &[u8], instead: &str) -> anyhow::Error {
+    let key = escape::escape(key);
+    Failure::error(Code::Store, format!("the key {key} holds a hash, whose fields are beside it: {instead}"))
+}
+
 /// Exactly one of the two.
 #[derive(clap::Args, Debug)]
 #[group(required = true, multiple = false)]

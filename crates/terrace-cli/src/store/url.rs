@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use redis::Connection;
 
-use super::{Range, Store, Visit};
+use super::{Range, Store, Visit, refuse_hash};
 use crate::codec::Record;
 use crate::exit::{Code, Failure};
 use crate::figures;
@@ -72,7 +72,12 @@ impl UrlStore {
     }
 
     /// Fetches values and expiries of a page of keys.
-    fn fetch(&mut self, keys: Vec<Vec<u8>>, visit: &mut Visit) -> Result<bool> {
+    fn fetch(
+        &mut self,
+        keys: Vec<Vec<u8>>,
+        visit: &mut Visit,
+        of_other_type: fn(&[u8]) -> Result<()>,
+    ) -> Result<bool> {
         if keys.is_empty() {
             return Ok(true);
         }
@@ -88,10 +93,13 @@ impl UrlStore {
         let values: Vec<Option<Vec<u8>>> = redis::from_redis_value(replies.remove(0))?;
         for ((key, value), expiry) in keys.into_iter().zip(values).zip(expiries) {
             let at: i64 = redis::from_redis_value(expiry)?;
-            let Some(value) = value else { continue };
             if at == -2 {
                 continue; // It disappeared between the two commands.
             }
+            let Some(value) = value else {
+                of_other_type(&key)?;
+                continue;
+            };
             let expires_at_ms = u64::try_from(at).ok().filter(|&at| at > 0);
             if !visit(Record { key, value, expires_at_ms, ..Record::default() })? {
                 return Ok(false);
@@ -163,10 +171,14 @@ fn glob_of_prefix(prefix: &[u8]) -> Vec<u8> {
 impl Store for UrlStore {
     fn get(&mut self, key: &[u8]) -> Result<Option<Record>> {
         let mut found = None;
-        self.fetch(vec![key.to_vec()], &mut |record| {
-            found = Some(record);
-            Ok(true)
-        })?;
+        self.fetch(
+            vec![key.to_vec()],
+            &mut |record| {
+                found = Some(record);
+                Ok(true)
+            },
+            |_| Ok(()),
+        )?;
         Ok(found)
     }
 
@@ -204,7 +216,7 @@ impl Store for UrlStore {
                 let mut records = page.iter().map(|key| Record { key: key.clone(), ..Record::default() });
                 records.try_fold(true, |go_on, record| if go_on { visit(record) } else { Ok(false) })?
             } else {
-                self.fetch(page.to_vec(), visit)?
+                self.fetch(page.to_vec(), visit, |_| Ok(()))?
             };
             if !go_on {
                 break;
@@ -214,7 +226,9 @@ impl Store for UrlStore {
     }
 
     fn dump(&mut self, visit: &mut Visit) -> Result<()> {
-        self.scan_keys(b"", |store, keys| store.fetch(keys, visit))
+        self.scan_keys(b"", |store, keys| {
+            store.fetch(keys, visit, |key| Err(refuse_hash(key, "a BACKUP of the server has them")))
+        })
     }
 
     fn count(&mut self, range: &Range) -> Result<u64> {

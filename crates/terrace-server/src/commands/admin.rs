@@ -1,10 +1,13 @@
 //! For operators: emptying, syncing, compacting, time, shutdown.
 
+use std::ops::RangeInclusive;
+
 use terrace_resp::Args;
+use terrace_resp::number::parse_i64;
 
 use super::table::{
-    ADMIN, ALLOW_BUSY, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI, NO_SCRIPT,
-    READ, STALE, WRITE,
+    ADMIN, ALLOW_BUSY, ALONE, Command, DANGEROUS, FAST, Flags, Handler, KEYSPACE, LOADING, NO_MULTI,
+    NO_SCRIPT, READ, STALE, WRITE,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -22,7 +25,7 @@ const fn command(
     Command::new(name, arity, "server", since, run, summary).flags(flags)
 }
 
-const EMPTIES: Flags = WRITE | DANGEROUS | NO_MULTI;
+const EMPTIES: Flags = WRITE | DANGEROUS | ALONE;
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] = &[
@@ -30,6 +33,15 @@ pub(crate) const COMMANDS: &[Command] = &[
         .categories(KEYSPACE),
     command("flushall", -1, EMPTIES, "1.0.0", flushall, "Removes all keys from all databases.")
         .categories(KEYSPACE),
+    command(
+        "swapdb",
+        3,
+        WRITE | DANGEROUS | FAST | NO_MULTI,
+        "4.0.0",
+        swapdb,
+        "Exchanges two databases for all clients.",
+    )
+    .categories(KEYSPACE),
     command("time", 1, FAST | LOADING | STALE, "2.6.0", time, "Returns the server time."),
     command("role", 1, FAST | LOADING | STALE | NO_SCRIPT, "2.8.12", role, "Returns that this is a master."),
     command("lolwut", -1, FAST | READ, "5.0.0", lolwut, "Draws a terraced hill and tells the version."),
@@ -70,23 +82,51 @@ fn check_flush_options(args: Args<'_>) -> Result<(), Failure> {
 
 fn flushdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
-    cx.settle();
-    cx.shared.databases.empty(cx.session.db)?;
-    cx.shared.emptied();
+    empty(cx, cx.session.db..=cx.session.db)?;
     cx.reply.ok();
     Ok(Flow::Done)
 }
 
 fn flushall(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_flush_options(args)?;
-    cx.settle();
-    for index in 0..COUNT {
-        cx.shared.databases.empty(index)?;
-    }
-    cx.shared.emptied();
+    empty(cx, 0..=COUNT - 1)?;
     cx.reply.ok();
     Ok(Flow::Done)
 }
+
+/// Empties databases, in a transaction with its commit.
+fn empty(cx: &mut Context<'_>, databases: RangeInclusive<u8>) -> Result<(), Failure> {
+    cx.settle();
+    if let Some(many) = &mut cx.many {
+        databases.for_each(|db| many.empty(db));
+        return Ok(());
+    }
+    for db in databases {
+        cx.shared.databases.empty(db)?;
+    }
+    cx.shared.emptied();
+    Ok(())
+}
+
+/// Exchanges numbers, in constant time; watched keys of both databases have changed if they are in either.
+fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let index = |arg: &[u8], refusal: &'static str| parse_i64(arg).ok_or(Failure::fixed(refusal));
+    let one = index(&args[1], "ERR invalid first DB index")?;
+    let two = index(&args[2], "ERR invalid second DB index")?;
+    let database = |number: i64| u8::try_from(number).ok().filter(|db| *db < COUNT).ok_or(NO_SUCH_DATABASE);
+    let (one, two) = (database(one)?, database(two)?);
+    // The loop's own group, too: it was staged for the databases as they were.
+    cx.group.commit(cx.metrics);
+    if one != two {
+        cx.shared.databases.swap(one, two)?;
+        cx.shared.schedule.swap(one, two);
+        cx.shared.emptied();
+    }
+    cx.reply.ok();
+    Ok(Flow::Done)
+}
+
+const NO_SUCH_DATABASE: Failure = Failure::fixed("ERR DB index is out of range");
 
 /// The clock counts milliseconds, so the microseconds end in three zeros.
 fn time(cx: &mut Context<'_>, _: Args<'_>) -> Handled {

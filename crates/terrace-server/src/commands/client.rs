@@ -188,7 +188,8 @@ impl Filter {
                 b"user" => filter.user = Some(user(cx, value)?),
                 b"type" => filter.kind = Some(Type::parse(value)?),
                 b"maxage" => {
-                    let seconds = positive(value, "ERR maxage is not an integer or out of range")?;
+                    integer(value).map_err(|_| MAXAGE_NO_NUMBER)?;
+                    let seconds = positive(value, "ERR maxage should be greater than 0")?;
                     filter.min_age_ms = seconds.saturating_mul(1000);
                 }
                 b"skipme" => match value.to_ascii_lowercase().as_slice() {
@@ -215,6 +216,8 @@ impl Filter {
             && !(self.spares_me && client.id == me)
     }
 }
+
+const MAXAGE_NO_NUMBER: Failure = Failure::fixed("ERR maxage is not an integer or out of range");
 
 /// A user that exists, by the name that clients are shown with.
 fn user(cx: &Context<'_>, name: &[u8]) -> Result<String, Failure> {

@@ -5,7 +5,7 @@
 use terrace_resp::Args;
 
 use super::keys::container_of;
-use super::table::{ADMIN, Command, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
+use super::table::{ADMIN, ALONE, Command, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::durability::Level;
@@ -23,19 +23,18 @@ const fn command(
     summary: &'static str,
 ) -> Command {
     Command::new(name, arity, "server", since, run, summary)
-        .flags(ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI)
+        .flags(ADMIN | NO_SCRIPT | LOADING | STALE | ALONE)
 }
 
 /// The commands of this file.
 pub(crate) const COMMANDS: &[Command] =
-    &[container_of("config", "2.0.0", "A container for server configuration commands.", SUBCOMMANDS)
-        .flags(NO_MULTI)];
+    &[container_of("config", "2.0.0", "A container for server configuration commands.", SUBCOMMANDS)];
 
 const SUBCOMMANDS: &[Command] = &[
     command("get", -3, "2.0.0", get, "Returns the effective values of configuration parameters."),
     command("set", -4, "2.0.0", set, "Sets configuration parameters in-flight."),
     command("resetstat", 2, "2.0.0", resetstat, "Resets the server's statistics."),
-    command("rewrite", 2, "2.8.0", rewrite, "Writes the configuration into its file."),
+    command("rewrite", 2, "2.8.0", rewrite, "Writes the configuration into its file.").flags(NO_MULTI),
 ];
 
 /// The parameters that a pattern finds, under the name by which it found them. An exact name also finds the hidden.

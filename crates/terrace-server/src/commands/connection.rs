@@ -6,7 +6,7 @@ use terrace_resp::{Args, Protocol};
 use super::client::check_printable;
 use super::options::database;
 use super::table::{
-    ALLOW_BUSY, Command, FAST, Flags, Handler, LOADING, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MULTI, NO_SCRIPT,
+    ALLOW_BUSY, ALONE, Command, FAST, Flags, Handler, LOADING, NEVER_QUEUED, NO_AUTH_NEEDED, NO_SCRIPT,
     STALE, SUBSCRIBED,
 };
 use super::{Flow, Handled, info, permission, shorten};
@@ -34,7 +34,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     command("echo", 2, 0, "1.0.0", echo, "Returns the given string."),
     command("select", 2, LOADING | STALE, "1.0.0", select, "Changes the selected database."),
     command("auth", -2, ALWAYS, "1.0.0", auth, "Authenticates the connection."),
-    command("hello", -1, ALWAYS | NO_MULTI, "6.0.0", hello, "Handshakes with the server."),
+    command("hello", -1, ALWAYS | ALONE, "6.0.0", hello, "Handshakes with the server."),
     command("quit", -1, ALWAYS | NEVER_QUEUED | SUBSCRIBED, "1.0.0", quit, "Closes the connection."),
     command("reset", 1, ALWAYS | NEVER_QUEUED | SUBSCRIBED, "6.2.0", reset, "Resets the connection."),
 ];

@@ -8,7 +8,7 @@ use terrace_resp::Args;
 use super::keys::{container_of, encoding};
 use super::options::integer;
 use super::table::{ADMIN, Command, Flags, Handler, LOADING, NO_MULTI, NO_SCRIPT, STALE};
-use super::{Flow, Handled, debug_protocol, shorten};
+use super::{Flow, Handled, debug_digest, debug_protocol, shorten};
 use crate::context::Context;
 use crate::failure::{Failure, NO_SUCH_KEY, NOT_A_FLOAT};
 
@@ -26,6 +26,8 @@ const BESIDE: Flags = ADMIN | NO_SCRIPT | LOADING | STALE | NO_MULTI;
 
 const SUBCOMMANDS: &[Command] = &[
     command("change-repl-id", 2, accept, "Accepted for compatibility; does nothing."),
+    command("digest", 2, debug_digest::digest, "Returns a digest of all data.").flags(BESIDE),
+    command("digest-value", -2, debug_digest::digest_value, "Returns digests of what keys hold."),
     command("object", 3, object, "Returns what is known about the value at a key."),
     command("protocol", 3, protocol, "Answers with a reply of a type."),
     command("quicklist-packed-threshold", 3, accept, "Accepted for compatibility; does nothing."),

@@ -47,11 +47,20 @@ pub(super) fn read<T>(
     mut body: impl FnMut(&mut Transaction<'_>, u8, &Header) -> Result<T, Failure>,
 ) -> Result<Option<T>, Failure> {
     let db = cx.session.db;
+    let mut passed = false;
     let found = cx.transact(|tx| match view::header(tx, db, key)? {
-        Some(header) => body(tx, db, &header).map(Some),
+        Some(header) => {
+            passed = header.has_passed(tx.now_ms());
+            body(tx, db, &header).map(Some)
+        }
         None => Ok(None),
     })?;
     cx.count_lookups(usize::from(found.is_some()), 1);
+    if found.is_none() {
+        cx.missed(key);
+    } else if passed {
+        cx.passed(key);
+    }
     Ok(found)
 }
 

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::hash::header::Header;
 use crate::hash::layout::{MAX_NAME_BYTES, field_key};
 use crate::hash::view;
+use crate::notify::HASH;
 use crate::pending::Stored;
 
 /// A request for fields of a hash.
@@ -63,10 +64,24 @@ pub(crate) fn hash_run(cx: &mut Context<'_>, reads: &[HashRead<'_>], room: usize
 }
 
 fn look_up(cx: &mut Context<'_>, reads: &[HashRead<'_>]) -> Result<Vec<Found>, Failure> {
+    let swaps = cx.shared.databases.times_swapped();
+    let found = look_up_together(cx, reads)?;
+    if swaps.is_multiple_of(2) && swaps == cx.shared.databases.times_swapped() {
+        return Ok(found);
+    }
+    // Headers and fields may be of two databases.
+    Ok(reads.iter().map(|read| by_itself(cx, read)).collect())
+}
+
+fn look_up_together(cx: &mut Context<'_>, reads: &[HashRead<'_>]) -> Result<Vec<Found>, Failure> {
     let keys: Vec<&[u8]> = reads.iter().map(|read| read.key).collect();
-    let stored = cx.lookup_many(&keys)?;
+    let stored = cx.lookup_many(&keys, None)?;
     let headers: Vec<Result<Option<Header>, Failure>> =
         stored.iter().map(|stored| stored.as_ref().map(view::header_of).transpose()).collect();
+    let next_expiry =
+        |header: &Result<Option<Header>, Failure>| header.as_ref().ok()?.as_ref()?.next_expiry_ms;
+    let passed: Vec<(&[u8], u64)> =
+        keys.iter().zip(&headers).filter_map(|(key, header)| Some((*key, next_expiry(header)?))).collect();
     let several = reads.iter().any(|read| read.names.len() > 1);
     if several {
         pass_through(cx);
@@ -82,6 +97,10 @@ fn look_up(cx: &mut Context<'_>, reads: &[HashRead<'_>]) -> Result<Vec<Found>, F
         .collect();
     let doubtful = |at: &usize| reads[*at].names.len() > 1 && stored[*at].is_some() && all[*at].is_ok();
     let doubtful: Vec<usize> = (0..reads.len()).filter(doubtful).collect();
+    if cx.shared.watch.wants(HASH) {
+        let now_ms = cx.shared.databases.now_ms();
+        passed.iter().filter(|(_, at_ms)| *at_ms <= now_ms).for_each(|(key, _)| cx.passed(key));
+    }
     if doubtful.is_empty() {
         return Ok(all);
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use terrace_resp::Args;
+use terrace_resp::number::parse_i64;
 
 use super::options::{database, integer};
 use super::table::{
@@ -132,10 +133,11 @@ fn del(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 /// Counts a key as often as it is named.
 fn exists(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let mut found = 0;
+    let moment = cx.moment(args.len() - 1);
     for key in args.from(1).iter() {
-        found += i64::from(cx.lookup(key)?.is_some());
+        found += cx.lookup_many(&[key], moment.as_ref())?.iter().flatten().count();
     }
-    cx.reply.integer(found);
+    cx.reply.unsigned(found as u64);
     Ok(Flow::Done)
 }
 
@@ -245,7 +247,7 @@ pub(super) fn encoding(entry: &Stored) -> &'static str {
             Ok(Header { large: false, .. }) => "listpackex",
             _ => "hashtable",
         },
-        0..=20 if terrace_resp::number::parse_i64(&entry.value).is_some() => "int",
+        0..=20 if parse_i64(&entry.value).is_some() => "int",
         0..=44 => "embstr",
         _ => "raw",
     }
@@ -258,17 +260,24 @@ fn object_encoding(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
+/// The reference count of the small integers, of which Redis has one object each for all keys.
+const SHARED: i64 = i32::MAX as i64;
+
 fn object_refcount(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    constant_of_key(cx, &args[2], 1)
+    match cx.lookup(&args[2])? {
+        Some(entry) => {
+            let number = (encoding(&entry) == "int").then(|| parse_i64(&entry.value)).flatten();
+            let is_shared = number.is_some_and(|number| (0..10_000).contains(&number));
+            cx.reply.integer(if is_shared { SHARED } else { 1 });
+        }
+        None => cx.reply.null(),
+    }
+    Ok(Flow::Done)
 }
 
 fn object_idletime(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    constant_of_key(cx, &args[2], 0)
-}
-
-fn constant_of_key(cx: &mut Context<'_>, key: &[u8], value: i64) -> Handled {
-    match cx.lookup(key)? {
-        Some(_) => cx.reply.integer(value),
+    match cx.lookup(&args[2])? {
+        Some(_) => cx.reply.integer(0),
         None => cx.reply.null(),
     }
     Ok(Flow::Done)

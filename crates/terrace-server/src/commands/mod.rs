@@ -14,6 +14,7 @@ mod configure;
 mod connection;
 mod counters;
 mod debug;
+mod debug_digest;
 mod debug_protocol;
 mod durability;
 mod expiry;

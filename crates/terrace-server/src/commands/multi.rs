@@ -2,8 +2,9 @@
 //! depend on keys.
 //!
 //! The commands of an `EXEC` run against one [`Transaction`] and are committed as one batch on condition that
-//! nothing they have read and nothing watched has changed; otherwise they run again. Commands that go through
-//! many keys, empty a database or work beside the loops cannot be part of that and are refused when queued.
+//! nothing they have read and nothing watched has changed; otherwise they run again. If one of them goes through many
+//! keys, empties a database or acts beside the store, no other client commits while they run. What works beside the
+//! loops cannot be part of a transaction and is refused when queued.
 
 use std::sync::Arc;
 
@@ -148,9 +149,18 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     watches.renew(&cx.shared.databases)?;
     let (start, db) = (cx.reply.position(), cx.session.db);
     let (user, authenticated) = (Arc::clone(&cx.session.user), cx.session.authenticated);
+    let alone = queue.requests.iter().any(Queued::must_be_alone);
+    if alone {
+        // The loop's own group would wait for this transaction to end.
+        cx.group.commit(cx.metrics);
+    }
+    let shared = Arc::clone(cx.shared);
+    let _held = alone.then(|| shared.databases.hold_alone());
     for attempt in 0..MAX_ATTEMPTS {
         (cx.quiet, cx.mutes_errors) = (attempt > 0, attempt > 0);
-        if watches.any_vanished(&cx.shared.databases)? {
+        // What acts beside the store must not run in vain.
+        let changed = alone && watches.any_written(&cx.shared.databases)?;
+        if changed || watches.any_vanished(&cx.shared.databases)? {
             cx.reply.null_array();
             return Ok(Flow::Done);
         }
@@ -159,12 +169,18 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
         if !Arc::ptr_eq(&user, &cx.session.user) {
             cx.session.become_user(Arc::clone(&user), authenticated);
         }
-        let Some(transaction) = run_all(cx, &queue.requests, &watches) else { return Ok(Flow::Close) };
+        let Some(transaction) = run_all(cx, &queue.requests, &watches, alone) else {
+            return Ok(Flow::Close);
+        };
+        let empties = transaction.empties();
         let (ended, effects) = transaction.commit()?;
         match ended {
             Attempt::Written(seqno) => {
                 cx.group.committed(cx.session.slot, seqno);
                 cx.shared.release(effects);
+                if empties {
+                    cx.shared.emptied();
+                }
                 return Ok(Flow::Done);
             }
             Attempt::Unchanged => {
@@ -189,9 +205,15 @@ fn run_queue(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 
 /// Runs the commands and writes their replies as one array; `None` when the replies are more than a client may
 /// have waiting, with nothing committed.
-fn run_all<'a>(cx: &mut Context<'a>, requests: &[Queued], watches: &Watches) -> Option<Transaction<'a>> {
+fn run_all<'a>(
+    cx: &mut Context<'a>,
+    requests: &[Queued],
+    watches: &Watches,
+    alone: bool,
+) -> Option<Transaction<'a>> {
     let start = cx.reply.position();
-    cx.many = Some(Transaction::of_many(cx.shared, cx.session.info.id, watches));
+    let begin = if alone { Transaction::of_many_alone } else { Transaction::of_many };
+    cx.many = Some(begin(cx.shared, cx.session.info.id, watches));
     cx.reply.array(requests.len());
     for request in requests {
         let index = find(request.command.name.as_bytes()).map_or(u8::MAX, |(index, _)| index);

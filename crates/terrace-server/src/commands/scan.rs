@@ -1,14 +1,14 @@
 //! Going through many keys: `SCAN`, `KEYS`, `RANDOMKEY`, `DBSIZE`.
 
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
-use terrace::Keyspace;
+use terrace::{Keyspace, Slice};
 use terrace_resp::number::parse_u64;
 use terrace_resp::{Args, Encoder};
 
 use super::keys::type_name;
 use super::options::integer;
-use super::table::{Command, DANGEROUS, FAST, Handler, KEYSPACE, NO_MULTI, READ};
+use super::table::{ALONE, Command, DANGEROUS, FAST, Handler, KEYSPACE, READ};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::cursor::Position;
@@ -23,7 +23,7 @@ const fn command(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    Command::new(name, arity, group, since, run, summary).flags(READ | NO_MULTI).categories(KEYSPACE)
+    Command::new(name, arity, group, since, run, summary).flags(READ | ALONE).categories(KEYSPACE)
 }
 
 /// The commands of this file.
@@ -38,9 +38,9 @@ pub(crate) const COMMANDS: &[Command] = &[
 
 /// The most keys that one `SCAN` looks at, so that it cannot hold up its loop for long.
 const MAX_SCAN_COUNT: usize = 1 << 16;
-/// Databases estimated at more keys are not counted one by one by `DBSIZE`.
+/// Of databases with more keys, `DBSIZE` returns the store's estimate.
 const MAX_EXACT_SIZE: u64 = 1_000_000;
-/// Databases estimated at more keys are counted on a thread of their own.
+/// Databases with more keys are counted on a thread of their own.
 const MAX_INLINE_SIZE: u64 = 10_000;
 
 /// The options of `SCAN` and `HSCAN`.
@@ -118,29 +118,50 @@ fn collect(
     cx: &mut Context<'_>,
     position: &Position,
     options: &ScanOptions<'_>,
-) -> Result<(Vec<terrace::Slice>, Option<terrace::Slice>), Failure> {
+) -> Result<(Vec<Slice>, Option<Slice>), Failure> {
     let prefix = options.pattern.map(glob::literal_prefix).unwrap_or_default();
     let start = match position {
         Position::After(key) if key.as_slice() >= prefix.as_slice() => Bound::Excluded(key.as_slice()),
         Position::From(bytes) if *bytes >= prefix => Bound::Included(bytes.as_slice()),
         _ => Bound::Included(prefix.as_slice()),
     };
-    let mut found = Vec::new();
-    let Some(mut keys) = cx.scan((start, Bound::Unbounded)) else { return Ok((found, None)) };
-    let mut last = None;
-    for _ in 0..options.count {
-        let Some(next) = keys.next_entry() else { return Ok((found, None)) };
-        let (key, entry) = next?;
+    let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0);
+    visit(cx, start, |key, tag| {
         if !key.starts_with(&prefix) {
-            return Ok((found, None));
+            last = None;
+            return ControlFlow::Break(());
         }
-        let type_matches = options.type_name.as_ref().is_none_or(|t| t == type_name(entry.tag).as_bytes());
+        let type_matches = options.type_name.as_ref().is_none_or(|t| t == type_name(tag).as_bytes());
         if type_matches && options.pattern.is_none_or(|pattern| glob::matches(pattern, &key)) {
             found.push(key.clone());
         }
+        looked_at += 1;
         last = Some(key);
+        if looked_at < options.count { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let more = looked_at == options.count;
+    Ok((found, last.filter(|_| more)))
+}
+
+/// Calls `body` for the keys of the selected database from `low` on, with the tags of their values, until it breaks.
+fn visit(
+    cx: &mut Context<'_>,
+    low: Bound<&[u8]>,
+    mut body: impl FnMut(Slice, u8) -> ControlFlow<()>,
+) -> Result<(), Failure> {
+    cx.settle();
+    if let Some(many) = &cx.many {
+        return many.visit_keys(cx.session.db, low, |key, stored| body(key, stored.tag));
     }
-    Ok((found, last))
+    let Some(space) = cx.space() else { return Ok(()) };
+    let mut keys = space.range::<&[u8]>((low, Bound::Unbounded));
+    while let Some(next) = keys.next_entry() {
+        let (key, entry) = next?;
+        if body(key, entry.tag).is_break() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Runs beside the loops, because it may take long.
@@ -155,46 +176,82 @@ fn keys(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         }
         return Ok(Flow::Done);
     }
+    if cx.many.is_some() {
+        return keys_of_transaction(cx, &pattern);
+    }
     let db = cx.session.db;
     Ok(Flow::Job(Box::new(move |shared, reply| {
-        let Some(space) = shared.databases.find(db) else {
-            reply.array(0);
-            return Ok(());
-        };
-        list_matches(space, &pattern, reply, shared.settings.max_output_bytes())
+        let mut matches = Matches::new(&pattern, shared.settings.max_output_bytes());
+        if let Some(space) = shared.databases.find(db) {
+            let mut keys = space.prefix(glob::literal_prefix(&pattern));
+            while let Some(next) = keys.next_entry() {
+                matches.offer(&next?.0)?;
+            }
+        }
+        matches.write(reply);
+        Ok(())
     })))
 }
 
-fn list_matches(
-    space: &Keyspace,
-    pattern: &[u8],
-    reply: &mut Encoder<'_>,
+/// Runs on the loop, as part of one step.
+fn keys_of_transaction(cx: &mut Context<'_>, pattern: &[u8]) -> Handled {
+    let prefix = glob::literal_prefix(pattern);
+    let mut matches = Matches::new(pattern, cx.shared.settings.max_output_bytes());
+    let mut refused = None;
+    visit(cx, Bound::Included(&prefix), |key, _| {
+        if !key.starts_with(&prefix) {
+            return ControlFlow::Break(());
+        }
+        refused = matches.offer(&key).err();
+        if refused.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if let Some(failure) = refused {
+        return Err(failure);
+    }
+    matches.write(&mut cx.reply);
+    Ok(Flow::Done)
+}
+
+/// The keys that match a pattern.
+struct Matches<'p> {
+    pattern: &'p [u8],
+    found: Vec<Vec<u8>>,
+    bytes: usize,
     max_bytes: usize,
-) -> Result<(), Failure> {
-    let mut found = Vec::new();
-    let mut bytes = 0;
-    let mut keys = space.prefix(glob::literal_prefix(pattern));
-    while let Some(next) = keys.next_entry() {
-        let (key, _) = next?;
-        if glob::matches(pattern, &key) {
-            bytes += key.len() + 16;
-            if bytes > max_bytes {
-                return Err(Failure::fixed("ERR too many keys match, use SCAN"));
-            }
-            // A copy, because the key may keep a whole block alive.
-            found.push(key.to_vec());
+}
+
+impl<'p> Matches<'p> {
+    fn new(pattern: &'p [u8], max_bytes: usize) -> Self {
+        Self { pattern, found: Vec::new(), bytes: 0, max_bytes }
+    }
+
+    /// Takes a key if it matches; refuses more than fits one reply.
+    fn offer(&mut self, key: &[u8]) -> Result<(), Failure> {
+        if !glob::matches(self.pattern, key) {
+            return Ok(());
+        }
+        self.bytes += key.len() + 16;
+        if self.bytes > self.max_bytes {
+            return Err(Failure::fixed("ERR too many keys match, use SCAN"));
+        }
+        // A copy, because the key may keep a whole block alive.
+        self.found.push(key.to_vec());
+        Ok(())
+    }
+
+    fn write(self, reply: &mut Encoder<'_>) {
+        reply.array(self.found.len());
+        for key in self.found {
+            reply.bulk(&key);
         }
     }
-    reply.array(found.len());
-    for key in found {
-        reply.bulk(&key);
-    }
-    Ok(())
 }
 
 fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
+    let touched = cx.many.as_ref().is_some_and(|many| !many.is_untouched(cx.session.db));
     let key = match cx.space() {
+        _ if touched => random_of_all(cx)?,
         Some(space) => random_key(space)?,
         None => None,
     };
@@ -202,12 +259,26 @@ fn randomkey(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     Ok(Flow::Done)
 }
 
+/// A key drawn with equal chances from all, those included that the transaction has written.
+fn random_of_all(cx: &mut Context<'_>) -> Result<Option<Slice>, Failure> {
+    let random = terrace::Env::default().rng;
+    let (mut drawn, mut seen) = (None, 0);
+    visit(cx, Bound::Unbounded, |key, _| {
+        seen += 1;
+        if random.next_u64().is_multiple_of(seen) {
+            drawn = Some(key);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(drawn)
+}
+
 /// Steps of [`random_key`] before it takes what it has.
 const MAX_RANDOM_STEPS: usize = 64;
 
 /// A key drawn by going down the tree of common prefixes: at each fork a random byte between those of the
 /// first and the last key chooses the branch. Every key can be drawn, though not with equal chance.
-fn random_key(space: &Keyspace) -> Result<Option<terrace::Slice>, Failure> {
+fn random_key(space: &Keyspace) -> Result<Option<Slice>, Failure> {
     let random = terrace::Env::default().rng;
     let mut low: Vec<u8> = Vec::new();
     let mut high: Option<Vec<u8>> = None;
@@ -255,28 +326,44 @@ fn successor(prefix: &[u8]) -> Option<Vec<u8>> {
 fn dbsize(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     cx.settle();
     let db = cx.session.db;
-    let estimate = cx.space().map_or(0, Keyspace::approximate_len);
-    if estimate > MAX_EXACT_SIZE {
-        cx.reply.unsigned(estimate);
+    if cx.many.is_some() {
+        let mut count = 0;
+        visit(cx, Bound::Unbounded, |_, _| {
+            count += 1;
+            ControlFlow::Continue(())
+        })?;
+        cx.reply.unsigned(count);
         return Ok(Flow::Done);
     }
-    if estimate > MAX_INLINE_SIZE {
-        return Ok(Flow::Job(Box::new(move |shared, reply| {
-            reply.unsigned(shared.databases.find(db).map_or(Ok(0), count)?);
-            Ok(())
-        })));
+    let Some(space) = cx.space() else {
+        cx.reply.integer(0);
+        return Ok(Flow::Done);
+    };
+    if let Some(exact) = count(space, MAX_INLINE_SIZE)? {
+        cx.reply.unsigned(exact);
+        return Ok(Flow::Done);
     }
-    let exact = cx.space().map_or(Ok(0), count)?;
-    cx.reply.unsigned(exact);
-    Ok(Flow::Done)
+    Ok(Flow::Job(Box::new(move |shared, reply| {
+        let estimate = |space: &Keyspace| space.approximate_len().max(MAX_EXACT_SIZE);
+        let keys = match shared.databases.find(db) {
+            Some(space) => count(space, MAX_EXACT_SIZE)?.unwrap_or_else(|| estimate(space)),
+            None => 0,
+        };
+        reply.unsigned(keys);
+        Ok(())
+    })))
 }
 
-/// Counts the keys one by one.
-pub(super) fn count(space: &Keyspace) -> Result<u64, Failure> {
+/// Counts the keys one by one, unless they are more than `max`. The store's estimate would not do to find out which:
+/// it takes the newest writes of all databases for those of each.
+fn count(space: &Keyspace, max: u64) -> Result<Option<u64>, Failure> {
     let mut count = 0;
     for next in space {
         next?;
+        if count == max {
+            return Ok(None);
+        }
         count += 1;
     }
-    Ok(count)
+    Ok(Some(count))
 }

@@ -43,7 +43,7 @@ pub(super) fn get(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usize {
     let start = cx.reply.position();
     cx.metrics.lookup_sizes.record(keys.len() as u64, 1);
-    let entries = match cx.lookup_many(keys) {
+    let entries = match cx.lookup_many(keys, None) {
         Ok(entries) => entries,
         Err(failure) => {
             for _ in keys {
@@ -79,9 +79,11 @@ const MGET_CHUNK: usize = 64;
 
 fn mget(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let keys: Vec<&[u8]> = args.from(1).iter().collect();
+    // A batch of another client reaches the store's shards one after the other, but a snapshot has all of it.
+    let moment = cx.moment(keys.len());
     cx.reply.array(keys.len());
     for chunk in keys.chunks(MGET_CHUNK) {
-        for entry in cx.lookup_many(chunk)? {
+        for entry in cx.lookup_many(chunk, moment.as_ref())? {
             let value = entry.as_ref().filter(|e| e.tag == TAG_STRING).map(|e| &*e.value);
             cx.reply.bulk_or_null(value);
         }

@@ -19,10 +19,6 @@ use crate::failure::Failure;
 use crate::notify::{GENERIC, HASH};
 use crate::transaction::{TAG_HASH, TAG_STRING, Transaction, check_write};
 
-/// Fields beyond which Redis by default no longer keeps a hash in a list.
-pub(crate) const MAX_LIST_FIELDS: u64 = 512;
-/// Bytes of a name or value beyond which it does not.
-const MAX_LIST_BYTES: usize = 64;
 /// Expired fields settled by one change.
 const MAX_SETTLED: usize = 100_000;
 
@@ -147,8 +143,9 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         let old = self.fields.get(name).cloned().flatten();
         let old_expiry = old.as_ref().and_then(|field| field.expires_at_ms);
         self.header.len += u64::from(old.is_none());
+        let (max_fields, max_bytes) = self.tx.list_limits;
         self.header.large |=
-            self.header.len > MAX_LIST_FIELDS || name.len() > MAX_LIST_BYTES || value.len() > MAX_LIST_BYTES;
+            self.header.len > max_fields || name.len() > max_bytes || value.len() > max_bytes;
         self.index(name, old_expiry, expires_at_ms)?;
         let key = field_key(self.header.generation, name);
         self.tx.put_tagged(fields_of(self.db), &key, value, expires_at_ms, TAG_STRING)?;
@@ -203,6 +200,14 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         self.close()
     }
 
+    /// As [`Hash::close`], of a hash that was opened because fields have expired; returns how many.
+    pub(crate) fn close_expired(mut self) -> Result<u64, Failure> {
+        let expired = self.passed.len() as u64;
+        self.event = (expired > 0).then_some("hexpired");
+        self.close()?;
+        Ok(expired)
+    }
+
     /// Writes what has changed; a hash without fields is removed.
     pub(crate) fn close(mut self) -> Result<(), Failure> {
         if !self.changed {
@@ -251,5 +256,8 @@ pub(super) fn put_header(
     mut header: Header,
 ) -> Result<(), Failure> {
     header.version += 1;
+    if let Some(at_ms) = header.next_expiry_ms {
+        tx.effects().expires(db, key, at_ms);
+    }
     tx.put_tagged(db, key, &header.encode(), header.key_expiry_ms, TAG_HASH)
 }

@@ -1,9 +1,9 @@
 //! What hashes need of a transaction: fields, which the stamp of their header guards, ranges of them, and sight of
 //! what was staged before.
 
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 
-use terrace::Slice;
+use terrace::{Keyspace, Slice};
 
 use super::{Transaction, is_storable};
 use crate::failure::Failure;
@@ -14,6 +14,11 @@ impl Transaction<'_> {
     /// Makes the commit depend on what was read even if nothing is written.
     pub(crate) fn depend_on_reads(&mut self) {
         self.checks_reads = true;
+    }
+
+    /// What is committed in a keyspace, unless it was emptied here.
+    fn committed(&self, space: u8) -> Option<&Keyspace> {
+        self.databases.find(space).filter(|_| !self.is_emptied(space))
     }
 
     /// Whether this is part of a transaction of several commands.
@@ -54,7 +59,7 @@ impl Transaction<'_> {
 
     /// The entry of one field; the commit does not depend on it.
     pub(crate) fn peek_field(&self, space: u8, key: &[u8]) -> Result<Option<Stored>, Failure> {
-        let found = self.databases.find(space).filter(|_| is_storable(key));
+        let found = self.committed(space).filter(|_| is_storable(key));
         Ok(found.map(|space| space.get_entry(key)).transpose()?.flatten().map(Stored::from))
     }
 
@@ -64,11 +69,21 @@ impl Transaction<'_> {
         space: u8,
         low: &[u8],
         high: &[u8],
+        body: impl FnMut(Slice, Stored) -> ControlFlow<()>,
+    ) -> Result<(), Failure> {
+        self.visit_range(space, (Bound::Included(low), Bound::Excluded(high)), body)
+    }
+
+    /// The same between any bounds.
+    pub(super) fn visit_range(
+        &self,
+        space: u8,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
         mut body: impl FnMut(Slice, Stored) -> ControlFlow<()>,
     ) -> Result<(), Failure> {
-        let mut stored = self.databases.find(space).map(|space| space.range(low..high));
+        let mut stored = self.committed(space).map(|space| space.range::<&[u8]>(bounds));
         let mut next = || stored.as_mut().and_then(terrace::Iter::next_entry).transpose();
-        let mut staged = self.pending.iter().flat_map(|pending| pending.range(space, low, high)).peekable();
+        let mut staged = self.pending.iter().flat_map(|pending| pending.range(space, bounds)).peekable();
         let mut committed = next()?;
         loop {
             let first_is_staged = match (&committed, staged.peek()) {
@@ -105,9 +120,10 @@ impl Transaction<'_> {
 
     /// The last key from `low` up to, not including, `high`.
     pub(crate) fn last_in(&self, space: u8, low: &[u8], high: &[u8]) -> Result<Option<Slice>, Failure> {
-        let staged = self.pending.iter().flat_map(|pending| pending.range(space, low, high).rev());
+        let bounds = (Bound::Included(low), Bound::Excluded(high));
+        let staged = self.pending.iter().flat_map(|pending| pending.range(space, bounds).rev());
         let last_staged = staged.filter(|(_, write)| write.stored().is_some()).map(|(key, _)| key).next();
-        let mut committed = self.databases.find(space).map(|space| space.range(low..high));
+        let mut committed = self.committed(space).map(|space| space.range::<&[u8]>(bounds));
         while let Some((key, _)) = committed.as_mut().and_then(terrace::Iter::next_back_entry).transpose()? {
             if last_staged.is_some_and(|staged| staged >= &key[..]) {
                 break;

@@ -34,6 +34,10 @@ impl TestServer {
     pub fn start_over(options: terrace::Options, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let db = options.open(dir.path()).unwrap();
+        Self::serve(db, dir, change)
+    }
+
+    fn serve(db: terrace::Db, dir: tempfile::TempDir, change: impl FnOnce(&mut ServerConfig)) -> Self {
         let mut config = ServerConfig::new(db.clone());
         config.port = 0;
         config.threads = 2;
@@ -43,6 +47,12 @@ impl TestServer {
         let tls_addr = server.tls_addr();
         let thread = Some(std::thread::spawn(move || server.run()));
         Self { addr, tls_addr, stop, db, thread, _dir: dir }
+    }
+
+    /// Another server over the store of this one, which was shut down.
+    pub fn restart(mut self) -> Self {
+        let dir = std::mem::replace(&mut self._dir, tempfile::tempdir().unwrap());
+        Self::serve(self.db.clone(), dir, |_| {})
     }
 
     /// A raw connection.

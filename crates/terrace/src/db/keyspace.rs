@@ -99,10 +99,10 @@ impl Keyspace {
         self.with_internal(key.as_ref(), |internal| self.handle.core.get_stamped(internal))
     }
 
-    /// The stamp of `key` if its newest entry has expired and is still there to be removed, for a conditional
-    /// delete that only one of several can win. `None` if the key has a value, was deleted, or a flush or
+    /// The newest entry of `key` if it has expired and is still there to be removed, with its stamp, for a
+    /// conditional delete that only one of several can win. `None` if the key has a value, was deleted, or a flush or
     /// compaction has already dropped what had expired.
-    pub fn read_expired(&self, key: impl AsRef<[u8]>) -> Result<Option<Stamp>> {
+    pub fn read_expired(&self, key: impl AsRef<[u8]>) -> Result<Option<(Entry, Stamp)>> {
         self.with_internal(key.as_ref(), |internal| self.handle.core.get_expired(internal))
     }
 

@@ -115,8 +115,8 @@ impl Core {
         Ok((entry, stamp))
     }
 
-    /// The stamp of an internal key whose newest entry has expired; `None` if it has a value or none at all.
-    pub(super) fn get_expired(&self, key: &[u8]) -> Result<Option<Stamp>> {
+    /// The newest entry of an internal key, if it has expired, and its stamp; `None` if it has a value or none at all.
+    pub(super) fn get_expired(&self, key: &[u8]) -> Result<Option<(Entry, Stamp)>> {
         self.check_open()?;
         let state = self.current();
         let Some(found) = state.find(self.hash(key), key, MAX_SEQNO)? else { return Ok(None) };
@@ -125,7 +125,9 @@ impl Core {
             return Ok(None);
         }
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
-        Ok(Some(Stamp { seqno: found.seqno.max(state.flushed_seqno), keyspace }))
+        let stamp = Stamp { seqno: found.seqno.max(state.flushed_seqno), keyspace };
+        let entry = Entry { value: found.value, tag: meta.tag, expires_at_ms: Some(meta.expires_at_ms) };
+        Ok(Some((entry, stamp)))
     }
 
     /// What a reader sees of a version now: nothing, if it is a tombstone or expired.

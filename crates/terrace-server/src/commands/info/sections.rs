@@ -3,8 +3,13 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use terrace::Keyspace;
+
 use super::{REDIS_VERSION, bytes, commands_processed, field, heading, human, sum, uptime_s, zeros};
 use crate::databases::COUNT;
+use crate::hash::header::Header;
+use crate::hash::view;
+use crate::pending::Stored;
 use crate::pubsub::Kind;
 use crate::registry::ClientInfo;
 use crate::shared::Shared;
@@ -164,6 +169,7 @@ pub(super) fn stats(shared: &Shared, out: &mut String) {
     field(out, "rejected_connections", sum(shared, |m| &m.rejected));
     zeros(out, &["sync_full", "sync_partial_ok", "sync_partial_err"]);
     field(out, "expired_keys", shared.expired_keys.load(Ordering::Relaxed));
+    field(out, "expired_subkeys", shared.expired_fields.load(Ordering::Relaxed));
     field(out, "expired_stale_perc", "0.00");
     zeros(out, &["expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys"]);
     zeros(out, &["evicted_clients", "total_eviction_exceeded_time", "current_eviction_exceeded_time"]);
@@ -223,10 +229,57 @@ pub(super) fn cpu(_: &Shared, out: &mut String) {
 
 pub(super) fn keyspace(shared: &Shared, out: &mut String) {
     heading(out, "Keyspace");
+    let now_ms = shared.databases.now_ms();
+    let mut budget = MAX_COUNTED;
     for index in 0..COUNT {
-        let keys = shared.databases.find(index).map_or(0, terrace::Keyspace::approximate_len);
-        if keys > 0 {
-            let _ = write!(out, "db{index}:keys={keys},expires=0,avg_ttl=0\r\n");
+        let Some(space) = shared.databases.find(index) else { continue };
+        let found = Found::count(space, now_ms, budget);
+        budget -= found.as_ref().map_or(budget, |found| found.keys);
+        let found = found.unwrap_or_else(|| Found { keys: space.approximate_len(), ..Found::default() });
+        if found.keys > 0 {
+            let Found { keys, expiring, ttl_ms, with_expiring_fields } = found;
+            let ttl_ms = ttl_ms.checked_div(u128::from(expiring)).unwrap_or(0);
+            let _ = write!(
+                out,
+                "db{index}:keys={keys},expires={expiring},avg_ttl={ttl_ms},subexpiry={with_expiring_fields}\r\n"
+            );
         }
+    }
+}
+
+/// Keys that `INFO` counts one by one; of databases beyond that it shows the store's estimate.
+const MAX_COUNTED: u64 = 10_000;
+
+/// What was found in a database.
+#[derive(Default)]
+struct Found {
+    keys: u64,
+    expiring: u64,
+    /// The time that the expiring keys have left, added up.
+    ttl_ms: u128,
+    /// Hashes.
+    with_expiring_fields: u64,
+}
+
+impl Found {
+    /// Counts the keys, unless they are more than `max`.
+    fn count(space: &Keyspace, now_ms: u64, max: u64) -> Option<Self> {
+        let mut found = Self::default();
+        let mut keys = space.iter();
+        // What cannot be read is for a command that reads it to report.
+        while let Some(Ok((_, entry))) = keys.next_entry() {
+            if found.keys == max {
+                return None;
+            }
+            found.keys += 1;
+            let stored = Stored::from(entry);
+            let expires = |header: Header| u64::from(header.expiring > 0);
+            found.with_expiring_fields += view::header_of(&stored).map_or(0, expires);
+            if let Some(at_ms) = stored.expires_at_ms {
+                found.expiring += 1;
+                found.ttl_ms += u128::from(at_ms.saturating_sub(now_ms));
+            }
+        }
+        Some(found)
     }
 }

@@ -63,6 +63,10 @@ pub(crate) const MAY_REPLICATE: Flags = 1 << 19;
 /// [`Context::transact`] only, and never takes long.
 pub(crate) const GROUPED: Flags = 1 << 20;
 
+/// Goes through many keys, empties a database, or acts beside the store, so that it must not run twice: a transaction
+/// that has it has the server's keys for itself while it runs.
+pub(crate) const ALONE: Flags = 1 << 21;
+
 /// The function that runs a command.
 pub(crate) type Handler = fn(&mut Context<'_>, Args<'_>) -> Handled;
 

@@ -20,7 +20,7 @@ use super::{
 pub(crate) use category::{CONNECTION, KEYSPACE, SCRIPTING, find as find_category, names as category_names};
 #[allow(unused_imports)]
 pub(crate) use command::{
-    ADMIN, ALLOW_BUSY, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
+    ADMIN, ALLOW_BUSY, ALONE, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
     MAY_REPLICATE, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ,
     SKIP_MONITOR, SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
 };
