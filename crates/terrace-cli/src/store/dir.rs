@@ -43,7 +43,7 @@ impl DirStore {
     /// Whether the server has kept hashes in this keyspace: their fields are in one beside it.
     fn has_hashes(&self) -> bool {
         let name = self.keyspace.name();
-        let fields = if &*name == "default" { "hash-fields".into() } else { format!("{name}-hash-fields") };
+        let fields = if name == "default" { "hash-fields".into() } else { format!("{name}-hash-fields") };
         self.db.find_keyspace(&fields).is_some()
     }
 

@@ -16,7 +16,7 @@ pub struct TestServer {
     pub stop: ShutdownHandle,
     pub db: terrace::Db,
     thread: Option<JoinHandle<std::io::Result<()>>>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl TestServer {
@@ -46,12 +46,12 @@ impl TestServer {
         let (addr, stop) = (server.local_addr(), server.shutdown_handle());
         let tls_addr = server.tls_addr();
         let thread = Some(std::thread::spawn(move || server.run()));
-        Self { addr, tls_addr, stop, db, thread, _dir: dir }
+        Self { addr, tls_addr, stop, db, thread, dir }
     }
 
     /// Another server over the store of this one, which was shut down.
     pub fn restart(mut self) -> Self {
-        let dir = std::mem::replace(&mut self._dir, tempfile::tempdir().unwrap());
+        let dir = std::mem::replace(&mut self.dir, tempfile::tempdir().unwrap());
         Self::serve(self.db.clone(), dir, |_| {})
     }
 
