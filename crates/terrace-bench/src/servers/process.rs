@@ -19,6 +19,10 @@ use crate::store::{INTERVAL_MS, Level};
 /// How long a server may take to answer first, and to stop.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A server that uses no more than this share of a core for so long is idle.
+const IDLE_SHARE: f64 = 0.1;
+const IDLE_SPAN: Duration = Duration::from_millis(200);
+
 /// A server.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -142,6 +146,20 @@ impl Running {
                 bail!("the server does not answer; its log ends with {end:?}");
             }
             thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until loading has left no background work: reads are to be measured, not the compaction of what they
+    /// read. Gives up waiting after a while, because a server may always have something to do.
+    pub(super) fn wait_until_idle(&self) {
+        let started = Instant::now();
+        loop {
+            let before = self.cpu_seconds();
+            thread::sleep(IDLE_SPAN);
+            let idle = self.cpu_seconds() - before <= IDLE_SHARE * IDLE_SPAN.as_secs_f64();
+            if idle || started.elapsed() > PATIENCE {
+                return;
+            }
         }
     }
 

@@ -62,6 +62,7 @@ pub fn compare_servers(plan: &ServerPlan, mut each: impl FnMut(&ServerRecord) ->
 fn run(plan: &ServerPlan, kind: Kind, case: &ServerCase, dir: &Path) -> Result<ServerFigures> {
     let server = Running::start(&plan.programs, kind, case, dir)?;
     prepare(server.address, case)?;
+    server.wait_until_idle();
     let (server_before, client_before) = (server.cpu_seconds(), resources::cpu_seconds());
     let done = perform(server.address, case)?;
     let (server_cpu, client_cpu) = (server.cpu_seconds(), resources::cpu_seconds());

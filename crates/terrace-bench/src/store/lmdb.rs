@@ -1,5 +1,6 @@
 //! LMDB through heed. It reads from a mapping of the file, so its cache is the page cache, whatever the setup says.
 
+use std::ops::Bound;
 use std::path::Path;
 
 use ::heed::types::Bytes;
@@ -94,7 +95,9 @@ impl Store for Lmdb {
 
     fn scan(&self, from: &[u8], limit: u64, seen: SeenEntry<'_>) -> Result<u64> {
         let txn = self.env.read_txn()?;
-        let range = (std::ops::Bound::Included(from), std::ops::Bound::Unbounded);
+        // LMDB refuses an empty key, in a search too.
+        let first = if from.is_empty() { Bound::Unbounded } else { Bound::Included(from) };
+        let range = (first, Bound::Unbounded);
         show(self.database.range(&txn, &range)?.take(limit as usize), seen)
     }
 
