@@ -232,8 +232,11 @@ fn without_the_operator_merged_keys_are_refused_and_all_else_works() {
     for dir in [STORE, "/repaired"] {
         let db = options(&sim).merge_operator(Largest).open(dir).unwrap();
         assert_eq!((text(&db, "merged"), text(&db, "replaced")), ("1".to_string(), "b".to_string()), "{dir}");
+        // Something beside it, or a lone table at the bottom is left alone.
+        db.merge("merged", "0").unwrap();
         db.compact_all().unwrap();
         assert_eq!(text(&db, "merged"), "1", "{dir}");
+        assert_eq!(entries(&db), 3, "{dir}: folded, though there is no operand for several");
     }
 }
 

@@ -9,10 +9,12 @@ use super::RunWriter;
 use crate::base::{EntryMeta, Merging, Result, Seqno};
 use crate::compaction::visible::{Base, Retention};
 
-/// Operands that wait, at most: with more of them, they are made one, or stay what they were.
-const MAX_OPERANDS: usize = 1024;
-/// Their bytes, at most, unless a single one has half as many.
-const MIN_LIMIT_BYTES: usize = 1 << 20;
+/// When those that wait take so much, they are made one, if there is such a thing.
+const COMBINE_BYTES: usize = 256 << 10;
+/// If there is no such thing, they wait until they take so much, and then stay what they were.
+const MAX_BYTES: usize = 16 << 20;
+/// What each takes beside its bytes.
+const OVERHEAD_BYTES: usize = 64;
 
 /// The operands of one key in one stripe, as far as they have been met.
 #[derive(Default)]
@@ -21,7 +23,7 @@ pub(super) struct Chain {
     /// Newest first; empty when there is no chain.
     operands: Vec<(Seqno, Vec<u8>)>,
     bytes: usize,
-    /// At how many bytes they are too many; grows with what they are made into.
+    /// At how many bytes something is to be done; grows with what they are made into.
     limit_bytes: usize,
     state: State,
 }
@@ -42,7 +44,7 @@ impl Chain {
     pub(super) fn open(&mut self, key: &[u8], merging: &Merging) {
         self.close();
         self.key.extend_from_slice(key);
-        self.limit_bytes = MIN_LIMIT_BYTES;
+        self.limit_bytes = COMBINE_BYTES;
         self.state = if merging.can_fold() { State::Open } else { State::Unfolded };
     }
 
@@ -82,13 +84,22 @@ impl Chain {
 
     /// Adds the next older operand.
     pub(super) fn push(&mut self, seqno: Seqno, operand: &[u8]) {
-        self.bytes += operand.len();
+        self.bytes += operand.len() + OVERHEAD_BYTES;
         self.operands.push((seqno, operand.to_vec()));
     }
 
-    /// Whether there are as many as may wait.
-    pub(super) fn is_full(&self) -> bool {
-        self.operands.len() >= MAX_OPERANDS || self.bytes >= self.limit_bytes
+    /// Makes the operands one if they have become many; how many fewer there are. `None` if that cannot be and no more
+    /// of them may wait.
+    fn relieve(&mut self, merging: &Merging) -> Option<u64> {
+        if self.bytes < self.limit_bytes {
+            return Some(0);
+        }
+        let gone = self.combine(merging);
+        if gone == 0 && self.limit_bytes >= MAX_BYTES {
+            return None;
+        }
+        self.limit_bytes = if gone == 0 { MAX_BYTES } else { COMBINE_BYTES.max(2 * self.bytes) };
+        Some(gone)
     }
 
     fn oldest_first(&self) -> Vec<&[u8]> {
@@ -114,7 +125,6 @@ impl Chain {
         self.operands.clear();
         self.bytes = 0;
         self.push(newest, &combined);
-        self.limit_bytes = MIN_LIMIT_BYTES.max(2 * combined.len());
         gone
     }
 
@@ -144,14 +154,13 @@ impl RunWriter<'_> {
             return self.add(key, seqno, EntryMeta::MERGE, operand);
         }
         self.chain.push(seqno, operand);
-        if self.chain.is_full() {
-            let gone = self.chain.combine(self.output.merging);
-            rule.folded(gone);
-            if gone == 0 {
-                self.write_operands()?;
+        match self.chain.relieve(self.output.merging) {
+            Some(gone) => {
+                rule.folded(gone);
+                Ok(())
             }
+            None => self.write_operands(),
         }
-        Ok(())
     }
 
     /// Ends the chain at the entry below it, which is written under `alone`, if at all, unless it is folded.
