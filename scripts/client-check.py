@@ -205,6 +205,7 @@ def check_publish_and_subscribe(checks, port):
             checks.equal(f"{name} pattern", next_message(pubsub), expected)
             client.config_set("notify-keyspace-events", "Ex$")
             pubsub.psubscribe("__keyevent@0__:*")
+            pubsub.get_message(timeout=5)  # Its confirmation: events are sent to it from now on.
             client.set(f"{name}:k", "v", px=20)
             events = [next_message(pubsub) for _ in range(2)]
             found = [event and (event[2], event[3]) for event in events]
