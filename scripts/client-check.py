@@ -11,6 +11,8 @@ import argparse
 import importlib.util
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -203,6 +205,7 @@ def check_publish_and_subscribe(checks, port):
             checks.equal(f"{name} pattern", next_message(pubsub), expected)
             client.config_set("notify-keyspace-events", "Ex$")
             pubsub.psubscribe("__keyevent@0__:*")
+            pubsub.get_message(timeout=5)  # Its confirmation: events are sent to it from now on.
             client.set(f"{name}:k", "v", px=20)
             events = [next_message(pubsub) for _ in range(2)]
             found = [event and (event[2], event[3]) for event in events]
@@ -229,12 +232,60 @@ def check_client_side_caching(checks, port):
     checks.equal("cache after a change", cached.get("cached:k"), b"new")
 
 
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def make_certificate(directory):
+    """A certificate for localhost that signs itself, and its key, in files that are replaced when there."""
+    certificate, key = directory / "server.pem", directory / "server.key"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    command += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    return certificate, key
+
+
+def check_tls_and_users(checks, binary, directory):
+    """redis-cli and redis-py over TLS, as a user that may do little; a certificate renewed by SIGHUP."""
+    import redis
+
+    certificate, key = make_certificate(directory)
+    files = ["--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-auth-clients", "no"]
+    with Server(binary, directory / "tls", "--tls-port", str(free_port()), *files) as server:
+        command = ["redis-cli", "-h", "localhost", "-p", str(server.port), "--tls", "--cacert", str(certificate)]
+        done = subprocess.run([*command, "SET", "user:k", "v"], capture_output=True, text=True, timeout=60)
+        checks.equal("cli over TLS", done.stdout.strip(), "OK")
+
+        def connect(**login):
+            return redis.Redis(host="localhost", port=server.port, ssl=True, ssl_ca_certs=str(certificate), **login)
+
+        admin = connect()
+        admin.acl_setuser("reader", enabled=True, passwords=["+p"], commands=["+@read", "+ping"], keys=["user:*"])
+        reader = connect(username="reader", password="p")
+        checks.equal("py over TLS as a user", reader.get("user:k"), b"v")
+        for what, act in [("command", lambda: reader.set("user:k", "w")), ("key", lambda: reader.get("other"))]:
+            try:
+                act()
+                checks.that(f"py refused a {what}", False)
+            except redis.exceptions.NoPermissionError:
+                checks.that(f"py refused a {what}", True)
+        # The library itself tells the server its name, which is refused as well.
+        checks.that("py acl log", {"set", "other"} <= {entry["object"] for entry in admin.acl_log()})
+        checks.equal("py acl getuser", admin.acl_getuser("reader")["keys"], ["~user:*"])
+        make_certificate(directory)
+        server.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        checks.equal("py after a new certificate", connect().get("user:k"), b"v")
+        checks.equal("exit code after SIGTERM with TLS", server.stop(), 0)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--binary", help="the terrace binary; by default the newest one built here")
     parser.add_argument("--requests", type=int, default=20_000, help="requests of each redis-benchmark test")
     options = parser.parse_args()
-    for tool in ("redis-cli", "redis-benchmark"):
+    for tool in ("redis-cli", "redis-benchmark", "openssl"):
         if not shutil.which(tool):
             sys.exit(f"{tool} is not installed")
     ensure_redis_py()
@@ -247,6 +298,7 @@ def main():
             checks.run(check_client_side_caching, server.port)
             rates = checks.run(check_redis_benchmark, server.port, options.requests) or []
             checks.equal("exit code after SIGTERM", server.stop(), 0)
+        checks.run(check_tls_and_users, find_binary(options.binary), Path(directory))
     print("\n".join(rates))
     print(f"client-check: {checks.passed} checks passed, {len(checks.failed)} failed {checks.failed or ''}".rstrip())
     sys.exit(1 if checks.failed else 0)

@@ -80,7 +80,7 @@ pub(super) fn log(cx: &Context<'_>, reason: Reason, object: Vec<u8>, user: &[u8]
         text.truncate(MAX_BYTES);
         text
     };
-    let max = cx.shared.settings.configuration().number("acllog-max-len");
+    let max = cx.shared.settings.get("acllog-max-len").parse().unwrap_or(usize::MAX);
     cx.session.show();
     let entry = Entry {
         id: 0,
@@ -93,5 +93,5 @@ pub(super) fn log(cx: &Context<'_>, reason: Reason, object: Vec<u8>, user: &[u8]
         created_ms: cx.now_ms,
         updated_ms: cx.now_ms,
     };
-    cx.shared.users.log.add(entry, usize::try_from(max).unwrap_or(usize::MAX));
+    cx.shared.users.log.add(entry, max);
 }
