@@ -1,10 +1,10 @@
 //! Damaged files: whatever bit flips, wherever a file is cut, and whichever files are swapped, emptied, doubled or
 //! deleted, a store answers rightly or with an error that names the file.
 //!
-//! A seed makes one small store ([`stores`]) and damages every file of it in every way. After each damage the
+//! A seed makes one small store (`stores`) and damages every file of it in every way. After each damage the
 //! store is opened and read whole. A wrong answer, a panic, an unnamed error, and an allocation that an undamaged
 //! store would not make and the damaged file is too short for, are violations. Where the limits of what can be
-//! noticed are, [`is_unnoticed`] says.
+//! noticed are, `is_unnoticed` says.
 
 mod stores;
 

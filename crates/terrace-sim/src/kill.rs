@@ -2,7 +2,7 @@
 //! has acknowledged must be there.
 //!
 //! The keys form groups; every write gives all keys of one group the same new version, as one batch. A writer
-//! knows of each group the version it has sent last and the one that was acknowledged last ([`ledger`]). After a
+//! knows of each group the version it has sent last and the one that was acknowledged last (`ledger`). After a
 //! kill, a scan of the store must find in each group one version, on all its keys, that lies between the two.
 //! Values follow from key and version, so every byte is checked.
 //!
