@@ -202,3 +202,19 @@ fn expired_fields_raise_one_event_and_the_last_takes_the_hash_along() {
     assert!(stats.contains("\r\nexpired_subkeys:4\r\n"), "{stats}");
     assert!(stats.contains("\r\nexpired_keys:0\r\n"), "{stats}");
 }
+
+/// A writing command that came upon expired fields removed them without a word, and a client that waited for
+/// the event waited for ever.
+#[test]
+fn a_write_that_finds_expired_fields_announces_them_before_itself() {
+    let server = TestServer::start();
+    let (mut listener, mut writer) = pair(&server, "Eh");
+    writer.run("DEBUG SET-ACTIVE-EXPIRE 0");
+    writer.run("HSET h a 1 b 2");
+    writer.run("HPEXPIRE h 5 FIELDS 1 a");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    writer.run("HSET h b 3");
+    for expected in ["hset", "hexpire", "hexpired", "hset"] {
+        assert_eq!(event(&mut listener), format!("__keyevent@0__:{expected} h"));
+    }
+}

@@ -201,9 +201,8 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
     }
 
     /// As [`Hash::close`], of a hash that was opened because fields have expired; returns how many.
-    pub(crate) fn close_expired(mut self) -> Result<u64, Failure> {
+    pub(crate) fn close_expired(self) -> Result<u64, Failure> {
         let expired = self.passed.len() as u64;
-        self.event = (expired > 0).then_some("hexpired");
         self.close()?;
         Ok(expired)
     }
@@ -214,6 +213,9 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
             return Ok(());
         }
         let (db, generation) = (self.db, self.header.generation);
+        if !self.passed.is_empty() {
+            self.tx.event(HASH, "hexpired", db, self.key);
+        }
         if let Some(event) = self.event {
             self.tx.event(HASH, event, db, self.key);
         }

@@ -207,9 +207,11 @@ impl ChunkHeader {
     }
 
     pub(super) fn decode(frame: &[u8], context: u64, place: u64) -> Option<Self> {
-        let sealed = frame.len() == CHUNK_HEADER_BYTES && is_sealed(context, place, frame);
+        if frame.len() != CHUNK_HEADER_BYTES || !is_sealed(context, place, frame) {
+            return None;
+        }
         let slots = u32_at(frame, 12);
-        (sealed && slots > 0).then(|| Self {
+        (slots > 0).then(|| Self {
             lane: u16_at(frame, 4),
             ordinal: u32_at(frame, 8),
             slots,
@@ -275,5 +277,24 @@ impl RecordHeader {
     #[inline]
     pub(super) fn last_seqno(&self) -> Seqno {
         self.first_seqno.saturating_add(u64::from(self.count)).saturating_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first run of the fuzzer over log frames panicked: a chunk header was read before its length was
+    /// looked at. No caller passes a short one, but a decoder is not to depend on that.
+    #[test]
+    fn frames_that_are_cut_short_are_none() {
+        let bytes = ChunkHeader { lane: 1, ordinal: 2, slots: 3, base: 4 }.encode(7, 0);
+        let frame = &bytes[..CHUNK_HEADER_BYTES];
+        assert!(ChunkHeader::decode(frame, 7, 0).is_some());
+        for len in 0..CHUNK_HEADER_BYTES {
+            assert_eq!(ChunkHeader::decode(&frame[..len], 7, 0), None);
+            assert_eq!(RecordHeader::decode(&frame[..len], 7, 0, 1), None);
+            assert!(HorizonSlot::decode(&frame[..len.min(HORIZON_BYTES - 1)], 7, 0).is_none());
+        }
     }
 }
