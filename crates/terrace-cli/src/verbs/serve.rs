@@ -101,7 +101,7 @@ fn budget(configuration: &Configuration) -> Result<u64> {
     match configuration.number("maxmemory") {
         0 => Ok(memory::default_budget()),
         bytes => units::check_memory(bytes)
-            .map_err(|reason| Failure::error(Code::Usage, format!("maxmemory: {reason}"))),
+            .map_err(|reason| Failure::error(Code::Usage, format!("--memory (maxmemory): {reason}"))),
     }
 }
 
