@@ -54,10 +54,10 @@ impl Promised {
         for change in write {
             if let Change::Drop(name) | Change::Clear(name) = change {
                 for earlier in &mut self.since {
-                    earlier.retain(|change| !matches!(change, Change::Set(keyspace, ..) if keyspace == name));
+                    earlier.retain(|change| change.entry().is_none_or(|(keyspace, _)| keyspace != name));
                 }
             }
-            if !matches!(change, Change::Set(..)) {
+            if change.entry().is_none() {
                 self.durable.apply(change);
             }
         }
