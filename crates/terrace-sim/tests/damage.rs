@@ -288,7 +288,7 @@ fn a_missing_file_is_reported() {
     for (sim, model) in [closed_store(), live_store()] {
         // The segment that is kept ready for later has nothing in it yet.
         let log = |path: &&PathBuf| path.extension().is_some_and(|end| end == "wal");
-        let ready = files(&sim).iter().filter(log).next_back().cloned();
+        let ready = files(&sim).iter().rfind(log).cloned();
         for path in files(&sim) {
             let copy = sim.crash(CrashPolicy::ProcessDeath, 0);
             copy.remove_durably(&path).unwrap();
