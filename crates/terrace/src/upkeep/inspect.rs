@@ -4,7 +4,7 @@ use super::StoreFiles;
 use super::finding::{KeyRange, key_range};
 use crate::base::{Error, FileId, Result};
 use crate::table::Table;
-use crate::version::{Edit, names};
+use crate::version::{Edit, LiveBlob, names};
 use crate::wal::salvage;
 
 /// What a store consists of.
@@ -25,6 +25,8 @@ pub struct Inspection {
     pub keyspaces: Vec<(u32, String)>,
     /// The tables: by level, newest run first, in key order.
     pub tables: Vec<TableInfo>,
+    /// The blob files, oldest first.
+    pub blobs: Vec<BlobInfo>,
     /// The segments of the log, oldest first. Empty after a clean close.
     pub log: Vec<SegmentInfo>,
     /// Other files in the directory.
@@ -77,6 +79,20 @@ pub struct TableInfo {
     pub created_at_ms: u64,
     /// The keys.
     pub keys: KeyRange,
+}
+
+/// One blob file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct BlobInfo {
+    /// The file.
+    pub file: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The values in it.
+    pub records: u64,
+    /// Bytes of the values to which no table points any more.
+    pub garbage_bytes: u64,
 }
 
 /// One segment of the log.
@@ -147,6 +163,7 @@ impl StoreFiles {
         inspection
             .tables
             .sort_by(|a, b| (a.level, b.run, &state_key(a)).cmp(&(b.level, a.run, &state_key(b))));
+        inspection.blobs = state.blobs.iter().map(blob_info).collect();
         self.inspect_log(&mut inspection)?;
         Ok(inspection)
     }
@@ -172,6 +189,15 @@ impl StoreFiles {
     }
 }
 
+fn blob_info(blob: &LiveBlob) -> BlobInfo {
+    BlobInfo {
+        file: names::blob(blob.meta.id),
+        bytes: blob.meta.file_bytes,
+        records: blob.meta.records,
+        garbage_bytes: blob.garbage_bytes(),
+    }
+}
+
 fn state_key(table: &TableInfo) -> (String, Vec<u8>) {
     (table.keys.first.keyspace.clone(), table.keys.first.key.clone())
 }
@@ -191,6 +217,9 @@ pub(super) fn summary(offset: u64, edit: &Edit) -> EditSummary {
     for placed in &edit.added {
         let (name, level, run) = (names::table(placed.meta.id), placed.level, placed.run);
         say(format!("add {name} to level {level}, run {run}: {} entries", placed.meta.entries));
+    }
+    for blob in &edit.blobs {
+        say(format!("add {}: {} values", names::blob(blob.id), blob.records));
     }
     for (id, name) in &edit.created {
         say(format!("create keyspace {} {name:?}", id.0));
