@@ -286,7 +286,7 @@ fn a_save_makes_a_generation_that_can_be_restored() {
     let (saved_at, file) = (client.raw("LASTSAVE"), dir.path().join("file"));
     std::fs::write(&file, b"").unwrap();
     client.expect(&format!("CONFIG SET backup-dir {}", file.display()), "+OK");
-    assert!(client.raw("SAVE").starts_with("-"));
+    assert!(client.raw("SAVE").starts_with('-'));
     client.expect("BGSAVE", "+Background saving started");
     while info(&mut client, "persistence").contains("rdb_bgsave_in_progress:1") {}
     assert!(info(&mut client, "persistence").contains("rdb_last_bgsave_status:err\r\n"));
