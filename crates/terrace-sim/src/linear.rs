@@ -1,8 +1,8 @@
 //! Linearizability: threads work on a few keys of one store, and there must be an order of what they did, true
 //! to the time of each call, in which a plain map gives the same answers.
 //!
-//! Calls are single writes and reads, batches over all keys, snapshots, and conditional commits that depend on one
-//! key or two. Every value is written once, so an answer says which write it comes from. Beside them, other
+//! Calls are single writes and reads, batches and range deletes over all keys, snapshots, reads of several keys,
+//! scans in both directions, and conditional commits that depend on one key or two. Every value is written once, so an answer says which write it comes from. Beside them, other
 //! threads fill the buffers, so that the keys move from memtable to table while they are in use.
 
 mod history;
@@ -127,7 +127,7 @@ impl Caller<'_> {
         let key = &self.keys[at];
         self.pause();
         let begin = self.tick();
-        let action = match self.rng.below(10) {
+        let action = match self.rng.below(14) {
             0..=1 => {
                 self.db.put(key, value.to_le_bytes())?;
                 Action::Write(only(at, Some(value)))
@@ -154,10 +154,38 @@ impl Caller<'_> {
                 }
                 Action::Read(found)
             }
+            7 => {
+                let mut found = self.db.multi_get(&self.keys)?.into_iter();
+                Action::Read([0; KEYS].map(|_| Some(number(found.next().flatten()))))
+            }
+            8 => Action::Read(self.scan()?),
+            9 => {
+                self.db.delete_prefix(self.prefix())?;
+                Action::Write([Some(None); KEYS])
+            }
             _ => return self.commit(calls, at, value),
         };
         calls.push(Call { begin, end: self.tick(), action });
         Ok(calls)
+    }
+
+    /// What the names of all keys start with.
+    fn prefix(&self) -> &str {
+        self.keys[0].trim_end_matches('0')
+    }
+
+    /// Reads all keys by an iterator, forwards or backwards.
+    fn scan(&self) -> Result<Cells, Error> {
+        let mut found = [Some(None); KEYS];
+        let mut scan = self.db.prefix(self.prefix());
+        let backwards = self.rng.chance(50);
+        while let Some(entry) = if backwards { scan.next_back() } else { scan.next() } {
+            let (key, value) = entry?;
+            if let Some(at) = self.keys.iter().position(|known| known.as_bytes() == &key[..]) {
+                found[at] = Some(number(Some(value)));
+            }
+        }
+        Ok(found)
     }
 
     /// Reads one key or two, and writes others on the condition that these have not changed.

@@ -6,12 +6,12 @@ pub(crate) use parking_lot::{Mutex, MutexGuard};
 #[cfg(not(loom))]
 pub(crate) use plain::PublishedArc;
 #[cfg(not(loom))]
-pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 
 #[cfg(loom)]
 mod modelled;
 #[cfg(loom)]
-pub(crate) use loom::sync::{MutexGuard, atomic::Ordering};
+pub(crate) use loom::sync::{MutexGuard, atomic::Ordering, atomic::fence};
 #[cfg(loom)]
 pub(crate) use modelled::{AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Mutex, PublishedArc};
 

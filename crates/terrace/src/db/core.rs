@@ -52,6 +52,13 @@ pub(super) struct Ready {
     pub(super) writers: Vec<ShardWriter>,
 }
 
+/// The newest sequence number and a state that is complete up to it; see `Shards::moment`.
+pub(super) struct Present<S> {
+    pub(super) state: S,
+    pub(super) at: Seqno,
+    _pin: Option<PinnedSeqno>,
+}
+
 /// An open store.
 pub(super) struct Core {
     pub(super) env: Env,
@@ -130,6 +137,18 @@ impl Core {
     /// A snapshot of now; see `Shards::pin_newest`.
     pub(super) fn pin_newest(&self) -> PinnedSeqno {
         self.shards.pin_newest()
+    }
+
+    /// The present, for one read.
+    pub(super) fn present(&self) -> Present<impl Deref<Target = Arc<SuperVersion>> + use<>> {
+        let (state, at) = self.shards.moment();
+        if !state.active.has_range_deletes() {
+            return Present { state, at, _pin: None };
+        }
+        // Later markers may displace those that this one sees, unless it is listed.
+        let pin = self.pin_newest();
+        let (state, _) = self.shards.moment();
+        Present { state, at: pin.seqno(), _pin: Some(pin) }
     }
 
     /// Replaces the super version by what `next` makes of the current one.

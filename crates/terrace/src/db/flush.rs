@@ -91,7 +91,7 @@ impl Core {
     pub(super) fn flush_all(&self) -> Result<()> {
         self.poison.check()?;
         let target = self.last_seqno();
-        self.shards.writers_barrier();
+        self.shards.await_numbered();
         let active = Arc::clone(&self.current().active);
         if !active.is_empty() {
             self.seal(&active, 0)?;

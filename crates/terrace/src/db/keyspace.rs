@@ -9,7 +9,6 @@ use super::iter::Iter;
 use super::keyspaces::KeyspaceState;
 use super::multi_get::KeyList;
 use super::types::{Entry, Stamp, WriteOptions};
-use crate::base::id::MAX_SEQNO;
 use crate::base::key::{push_prefix, split};
 use crate::base::{EntryMeta, EntryRef, Error, KeyspaceId, Kind, Result, Slice};
 
@@ -111,14 +110,12 @@ impl Keyspace {
         Ok(self.get_entry(key)?.is_some())
     }
 
-    /// The values of several keys, in the order of the keys; a key may occur more than once. Each is read as by
-    /// [`Keyspace::get`]; together they are not a snapshot, for which there is [`Snapshot::multi_get_in`].
+    /// The values of several keys, in the order of the keys; a key may occur more than once. All are read as of one
+    /// moment: batches are seen whole or not at all.
     ///
     /// Faster than one by one: the memtables are asked for all keys together, then the tables, run by run in the
     /// order of the keys. A block is looked up once for all its keys, and the cache misses overlap. Fails with the
     /// first error met, which hides what the other keys hold.
-    ///
-    /// [`Snapshot::multi_get_in`]: crate::Snapshot::multi_get_in
     pub fn multi_get<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Slice>>> {
         let entries = self.multi_get_entries(keys)?;
         Ok(entries.into_iter().map(|found| found.map(|entry| entry.value)).collect())
@@ -130,7 +127,7 @@ impl Keyspace {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Entry>>> {
         let keys = KeyList::of(self, keys)?;
-        self.handle.core.multi_get(&keys, MAX_SEQNO)
+        self.handle.core.multi_get(&keys)
     }
 
     /// All entries, in key order from both ends, as they are now.

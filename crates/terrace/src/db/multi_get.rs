@@ -1,6 +1,6 @@
 //! Batched point reads: one super version, all keys, a place of the store at a time.
 //!
-//! The answers are those of `get`, key by key, in the order asked. The memtables go first, newest to oldest, and
+//! The answers are those of one moment, in the order asked. The memtables go first, newest to oldest, and
 //! only the keys that none of them has go on to the tables, in ascending order. At every stage the memory of
 //! a group of keys is requested before the first of it is read.
 
@@ -48,13 +48,26 @@ struct Pending {
 }
 
 impl Core {
-    /// The entries of several keys at or below `at`, in their order.
-    pub(super) fn multi_get(&self, keys: &KeyList, at: Seqno) -> Result<Vec<Option<Entry>>> {
+    /// The current entries of several keys, in their order.
+    pub(super) fn multi_get(&self, keys: &KeyList) -> Result<Vec<Option<Entry>>> {
         self.check_open()?;
-        let state = self.current();
+        if let [_] = keys.ends[..] {
+            return Ok(vec![self.get(keys.get(0))?]);
+        }
+        let present = self.present();
+        self.multi_get_in(&present.state, keys, present.at)
+    }
+
+    /// The entries of several keys as of `at`, which the caller has pinned.
+    pub(super) fn multi_get_at(&self, keys: &KeyList, at: Seqno) -> Result<Vec<Option<Entry>>> {
+        self.check_open()?;
+        self.multi_get_in(&self.current(), keys, at)
+    }
+
+    fn multi_get_in(&self, state: &SuperVersion, keys: &KeyList, at: Seqno) -> Result<Vec<Option<Entry>>> {
         let versions = state.find_all(keys, |key| self.hash(key), at)?;
         let shown = |(place, version): (usize, Option<Version>)| match version {
-            Some(version) => self.shown(&state, keys.get(place), version),
+            Some(version) => self.shown(state, keys.get(place), version),
             None => Ok(None),
         };
         versions.into_iter().enumerate().map(shown).collect()
@@ -69,10 +82,6 @@ impl SuperVersion {
         hash: impl Fn(&[u8]) -> u64,
         at: Seqno,
     ) -> Result<Vec<Option<Version>>> {
-        if let [_] = keys.ends[..] {
-            let key = keys.get(0);
-            return Ok(vec![self.find(hash(key), key, at)?]);
-        }
         let mut versions: Vec<_> = keys.ends.iter().map(|_| None).collect();
         let pending = |place| Pending { place, hash: hash(keys.get(place)) };
         let mut pending: Vec<_> = (0..keys.ends.len()).map(pending).collect();

@@ -1,7 +1,9 @@
 //! Point reads: active memtable, sealed memtables, tables, newest first.
 //!
 //! A read pins one super version and takes no lock. The newest version in a key's shard is the current value,
-//! because sequence numbers are taken inside the shard lock; so a point read needs no snapshot.
+//! because sequence numbers are taken inside the shard lock; so a point read needs no snapshot. Only if what it
+//! finds belongs to a batch that is still being inserted does it wait for the rest: or the next read, of another key
+//! of the batch, could go back behind it.
 
 use super::core::Core;
 use super::super_version::SuperVersion;
@@ -82,11 +84,22 @@ impl SuperVersion {
 }
 
 impl Core {
+    /// The newest version of an internal key. If it is of a batch, that is whole to whoever reads after this.
+    #[inline]
+    pub(super) fn find_newest(&self, state: &SuperVersion, key: &[u8]) -> Result<Option<Version>> {
+        let hash = self.hash(key);
+        let found = state.find(hash, key, MAX_SEQNO)?;
+        if let Some(version) = &found {
+            self.shards.await_whole(self.shards.of(hash), version.seqno);
+        }
+        Ok(found)
+    }
+
     /// The current entry of an internal key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         self.check_open()?;
         let state = self.current();
-        match state.find(self.hash(key), key, MAX_SEQNO)? {
+        match self.find_newest(&state, key)? {
             Some(version) => self.shown(&state, key, version),
             None => Ok(None),
         }
@@ -107,7 +120,7 @@ impl Core {
     pub(super) fn get_stamped(&self, key: &[u8]) -> Result<(Option<Entry>, Stamp)> {
         self.check_open()?;
         let state = self.current();
-        let found = state.find(self.hash(key), key, MAX_SEQNO)?;
+        let found = self.find_newest(&state, key)?;
         let seqno = found.as_ref().map_or(0, |version| version.seqno);
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
         let stamp = Stamp { seqno: seqno.max(state.flushed_seqno), keyspace };
@@ -119,7 +132,7 @@ impl Core {
     pub(super) fn get_expired(&self, key: &[u8]) -> Result<Option<(Entry, Stamp)>> {
         self.check_open()?;
         let state = self.current();
-        let Some(found) = state.find(self.hash(key), key, MAX_SEQNO)? else { return Ok(None) };
+        let Some(found) = self.find_newest(&state, key)? else { return Ok(None) };
         let meta = found.meta;
         if meta.kind != Kind::Put || meta.expires_at_ms == 0 || meta.is_live(self.clock.now_ms()) {
             return Ok(None);

@@ -14,6 +14,9 @@
 //!    replacement undoes another.
 //! 4. A snapshot is listed in one step with reading its number. So one that is missing from a list reads its
 //!    number later, and is at or above every number that was taken before the list was read.
+//! 5. A batch marks its shards with its first number before it inserts, and takes the marks off after. So whoever
+//!    finds a number at or above the mark has found part of a batch that is not all there yet, and waits for it:
+//!    what is read after that shows the whole batch.
 //!
 //! Lock order: `install`, then the shards in ascending order; the list of snapshots is a leaf.
 
@@ -24,11 +27,14 @@ use crossbeam_utils::CachePadded;
 
 use super::snapshots::{PinnedSeqno, SnapshotList};
 use crate::base::Seqno;
-use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PublishedArc};
+use crate::base::sync::{AtomicU64, Mutex, MutexGuard, Ordering, PublishedArc, fence};
 
 /// The shards of a store, their common counter, and the published state.
 pub(super) struct Shards<S, V> {
     locks: Box<[CachePadded<Mutex<S>>]>,
+    /// By shard, the first number of the batch that is being inserted there; 0 if none is. Apart from the locks,
+    /// which every write changes: readers look here.
+    batches: Box<[CachePadded<AtomicU64>]>,
     /// The last sequence number given out.
     last: CachePadded<AtomicU64>,
     state: PublishedArc<V>,
@@ -41,8 +47,10 @@ impl<S, V> Shards<S, V> {
     pub(super) fn new(payloads: impl IntoIterator<Item = S>, last_seqno: Seqno, state: V) -> Self {
         let locks: Box<[_]> = payloads.into_iter().map(|s| CachePadded::new(Mutex::new(s))).collect();
         assert!(locks.len().is_power_of_two() && locks.len() <= MAX_SHARDS);
+        let batches = locks.iter().map(|_| CachePadded::new(AtomicU64::new(0))).collect();
         Self {
             locks,
+            batches,
             last: CachePadded::new(AtomicU64::new(last_seqno)),
             state: PublishedArc::new(state),
             install: Mutex::default(),
@@ -77,6 +85,37 @@ impl<S, V> Shards<S, V> {
         LockedShards { guards: wanted.map(|s| (s, self.lock(s))).collect() }
     }
 
+    /// Runs `insert`, which puts a batch in place whose first number is `first`. Until it returns, nobody goes on
+    /// who has found part of it (invariant 5).
+    pub(super) fn insert_whole(
+        &self,
+        locked: &mut LockedShards<'_, S>,
+        first: Seqno,
+        insert: impl FnOnce(&mut LockedShards<'_, S>),
+    ) {
+        for (shard, _) in &locked.guards {
+            self.batches[*shard].store(first, Ordering::Relaxed); // Published with the first entry.
+        }
+        insert(locked);
+        for (shard, _) in &locked.guards {
+            self.batches[*shard].store(0, Ordering::Release);
+        }
+    }
+
+    /// Waits, if a reader has found the number `seqno` in a shard, until the batch that it may be of is all there.
+    #[inline]
+    pub(super) fn await_whole(&self, shard: usize, seqno: Seqno) {
+        let first = self.batches[shard].load(Ordering::Acquire);
+        if first != 0 && seqno >= first {
+            self.await_batch(shard);
+        }
+    }
+
+    #[cold]
+    fn await_batch(&self, shard: usize) {
+        drop(self.lock(shard));
+    }
+
     /// Takes `count` sequence numbers and returns the first. `_locked` stands for the lock of one of the
     /// shards that they are for, all of which stay locked until everything is in place (invariant 1).
     #[inline]
@@ -94,20 +133,46 @@ impl<S, V> Shards<S, V> {
         self.last.fetch_max(seqno, Ordering::AcqRel);
     }
 
-    /// Waits until every writer that holds a sequence number at or below the current one has finished, by
-    /// passing through each shard's lock once.
+    /// Passes through each shard's lock once: whoever takes one later sees what was done before this.
     pub(super) fn writers_barrier(&self) {
         for lock in &self.locks {
             drop(lock.lock());
         }
     }
 
+    /// Waits until everything is in place that has a number at or below one that the caller has read.
+    ///
+    /// Only the locks that are held are passed through. A number is taken while its shard is locked, so to who has
+    /// read it, a lock that is free was unlocked again, and the fence makes visible what was done under it.
+    pub(super) fn await_numbered(&self) {
+        for lock in &self.locks {
+            if lock.is_locked() {
+                drop(lock.lock());
+            }
+        }
+        fence(Ordering::Acquire);
+    }
+
     /// Pins the newest sequence number: every write at or below it is complete on return, every later one
     /// gets a higher number, and what it sees is kept until the pin goes.
     pub(super) fn pin_newest(&self) -> PinnedSeqno {
         let pinned = self.snapshots.pin(|| self.last_seqno());
-        self.writers_barrier();
+        self.await_numbered();
         pinned
+    }
+
+    /// The published state, and the newest number, at which the state is complete: what lies at or below it does not
+    /// change in this state any more. Costs less than a pin; the later states may lack what this one shows.
+    pub(super) fn moment(&self) -> (impl Deref<Target = Arc<V>> + use<S, V>, Seqno) {
+        loop {
+            let state = self.state.load();
+            let seqno = self.last_seqno();
+            self.await_numbered();
+            // Otherwise what is numbered may be in a payload of the next state.
+            if Arc::ptr_eq(&self.state.load(), &state) {
+                return (state, seqno);
+            }
+        }
     }
 
     /// The pinned sequence numbers.

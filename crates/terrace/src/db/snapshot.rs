@@ -62,7 +62,7 @@ impl Snapshot {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Entry>>> {
         let keys = KeyList::of(keyspace, keys)?;
-        self.handle.core.multi_get(&keys, self.pinned.seqno())
+        self.handle.core.multi_get_at(&keys, self.pinned.seqno())
     }
 
     /// All entries of the default keyspace.

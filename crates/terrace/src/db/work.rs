@@ -270,7 +270,7 @@ impl Core {
         let Some(wal) = &self.wal else { return self.flush_all() };
         self.syncer.wait(seqno, &|| {
             let reached = self.last_seqno();
-            self.shards.writers_barrier();
+            self.shards.await_numbered();
             // A writer that failed to log its number has set the poison under its shard's lock. Nothing may
             // declare such a number durable: the next opening would miss it, and take the log for damaged.
             self.poison.check()?;

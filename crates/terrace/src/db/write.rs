@@ -1,7 +1,8 @@
 //! The write path: lock the shards, take sequence numbers, append to the log, insert, unlock.
 //!
 //! A batch takes its shards' locks in ascending order, one range of sequence numbers and one log record, so
-//! it is atomic to snapshots (which pass through the locks) and to recovery (one checksum). Nothing between
+//! it is atomic to snapshots (which wait for the locks), to reads of the newest state (which wait for a batch of
+//! which they have found a part) and to recovery (one checksum). Nothing between
 //! taking the numbers and the insert can fail but the log append itself, and that poisons the store: a number
 //! once taken is either in the log or the store is refused further writes.
 
@@ -133,7 +134,13 @@ impl Core {
             }
             let first = self.append(locked.get(home), commit.count, commit.body, body_crc)?;
             if commit.has_ranges {
-                self.insert_with_ranges(&mut locked, first, commit.body, &hashes);
+                self.shards.insert_whole(&mut locked, first, |locked| {
+                    self.insert_with_ranges(locked, first, commit.body, &hashes);
+                });
+            } else if commit.count > 1 {
+                self.shards.insert_whole(&mut locked, first, |locked| {
+                    self.insert_all(locked, first, commit.body, &hashes);
+                });
             } else {
                 self.insert_all(&mut locked, first, commit.body, &hashes);
             }

@@ -91,6 +91,12 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().expect("a panic ends the model")
     }
+
+    /// Whether somebody holds it. Trying orders more than the plain load of the other lock does: a fence that is
+    /// missing after it does not show.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.0.try_lock().is_err()
+    }
 }
 
 /// Promises what the pointer does and no more: a load is ordered after the store that it sees, and may see an

@@ -136,12 +136,15 @@ impl Source {
         let core = Arc::clone(&handle.core);
         core.check_open()?;
         let (low, high) = internal_range(keyspace, bounds)?;
-        // The number is pinned until the state is, so that no flush in between drops what it needs.
-        let own = if snapshot.is_none() { Some(core.pin_newest()) } else { None };
-        let at = snapshot.or(own.as_ref()).map_or(0, PinnedSeqno::seqno);
-        let state = core.shards.state_full();
-        let covered = Coverage::new(state.range_fragments(), at);
-        drop(own);
+        let (state, at, covered) = if let Some(snapshot) = snapshot {
+            let (state, at) = (core.shards.state_full(), snapshot.seqno());
+            let covered = Coverage::new(state.range_fragments(), at);
+            (state, at, covered)
+        } else {
+            let present = core.present();
+            let covered = Coverage::new(present.state.range_fragments(), present.at);
+            (Arc::clone(&present.state), present.at, covered)
+        };
         let prefix_bytes = split(&low).map_or(0, |(_, user_key)| low.len() - user_key.len());
         let view = View { core, state, at, covered, dead: DeadEntries::default() };
         Ok(Self { view, prefix_bytes, low, high, front: None, back: None })

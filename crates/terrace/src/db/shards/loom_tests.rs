@@ -109,10 +109,19 @@ impl Store {
     fn put_batch(&self) -> Seqno {
         let mut locked = self.0.lock_several((0..SHARDS).rev());
         let first = self.0.take_seqnos(locked.get(0), SHARDS as u64);
-        for shard in 0..SHARDS {
-            locked.get(shard).insert(first + shard as u64);
-        }
+        self.0.insert_whole(&mut locked, first, |locked| {
+            for shard in 0..SHARDS {
+                locked.get(shard).insert(first + shard as u64);
+            }
+        });
         first
+    }
+
+    /// The newest number in a shard, 0 if there is none, as a read without a snapshot finds it.
+    fn newest(&self, shard: usize) -> Seqno {
+        let newest = self.0.state().shard(shard).into_iter().max().unwrap_or(0);
+        self.0.await_whole(shard, newest);
+        newest
     }
 
     fn seal(&self) {
@@ -219,6 +228,65 @@ fn a_snapshot_sees_all_up_to_its_number_and_batches_whole() {
         let first = batch.join().unwrap();
         assert!(at < first || at > first, "a batch is seen whole or not at all");
         assert_eq!(store.0.state().visible(at), (1..=at).collect::<Vec<_>>(), "it does not move");
+    });
+}
+
+/// Once a reader found one key of a batch that was still being inserted, and then, in the next read, the old value of
+/// another. Fails when a batch sets no marks, or takes them off before its entries are in; when a reader does not
+/// look at them.
+#[test]
+fn who_has_read_a_part_of_a_batch_reads_the_rest() {
+    model(|| {
+        let store = Store::new();
+        let batch = spawn(&store, Store::put_batch);
+        let other = spawn(&store, |store| {
+            if store.newest(1) == 2 {
+                assert_eq!(store.newest(0), 1, "upwards");
+            }
+        });
+        if store.newest(0) == 1 {
+            assert_eq!(store.newest(1), 2, "downwards");
+        }
+        batch.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+/// Fails when a moment leaves out the wait; when it does not look whether the state is still the same, or looks
+/// before the wait.
+#[test]
+fn a_moment_is_complete_beside_a_batch_and_a_seal() {
+    model(|| {
+        let store = Store::new();
+        store.put(0);
+        let batch = spawn(&store, Store::put_batch);
+        let seal = spawn(&store, Store::seal);
+        let (state, at) = store.0.moment();
+        assert!(at == 1 || at == 3, "a batch is seen whole or not at all");
+        assert_eq!(state.visible(at), (1..=at).collect::<Vec<_>>(), "nothing is missing");
+        batch.join().unwrap();
+        seal.join().unwrap();
+    });
+}
+
+/// Fails when a moment takes the number before the state: a flush in between keeps only what is newer.
+#[test]
+fn a_moment_keeps_what_it_shows_beside_a_flush() {
+    model(|| {
+        let store = Store::new();
+        store.put(0);
+        let put = spawn(&store, |store| store.put(0));
+        let flush = spawn(&store, |store| {
+            store.seal();
+            store.flush();
+        });
+        let (state, at) = store.0.moment();
+        // All are versions of one key, so the newest at or below the moment is the one with its number.
+        let newest = || state.shard(0).into_iter().filter(|seqno| *seqno <= at).max();
+        assert_eq!(newest(), Some(at), "seen at once");
+        put.join().unwrap();
+        flush.join().unwrap();
+        assert_eq!(newest(), Some(at), "still there after the flush");
     });
 }
 
