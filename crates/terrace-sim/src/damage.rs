@@ -3,8 +3,7 @@
 //!
 //! A seed makes one small store (`stores`) and damages every file of it in every way. After each damage the
 //! store is opened and read whole. A wrong answer, a panic, an unnamed error, and an allocation that an undamaged
-//! store would not make and the damaged file is too short for, are violations. Where the limits of what can be
-//! noticed are, `is_unnoticed` says.
+//! store would not make and the damaged file is too short for, are violations.
 
 mod stores;
 
@@ -52,19 +51,6 @@ pub fn damage_all(seed: u64) -> Tally {
     sweep.tally
 }
 
-/// Damage that nothing in the directory tells of. A manifest that ends behind one of its edits, or in the middle of
-/// one, is what a crash leaves; no crash makes an acknowledged edit vanish so, but somebody who cuts the file can.
-/// A log segment that is gone as a whole leaves no trace when it is the only one.
-fn is_unnoticed(path: &Path, left: Option<usize>) -> bool {
-    match left {
-        Some(left) => is_called(path, "MANIFEST-") && left > MANIFEST_HEADER_BYTES,
-        None => path.extension().is_some_and(|end| end == "wal"),
-    }
-}
-
-/// The header of a manifest and the smallest snapshot behind it.
-const MANIFEST_HEADER_BYTES: usize = 33;
-
 fn is_called(path: &Path, start: &str) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(start))
 }
@@ -88,7 +74,7 @@ impl Sweep {
                 damaged[at] ^= 1 << bit;
                 self.tally.add("bits_flipped", 1);
                 let limit = bytes.len();
-                self.examine(path, &format!("bit {bit} of byte {at}"), limit, false, |disk| {
+                self.examine(path, &format!("bit {bit} of byte {at}"), limit, |disk| {
                     let _ = disk.overwrite(path, &damaged);
                 });
             }
@@ -97,11 +83,11 @@ impl Sweep {
 
     fn cut(&mut self, path: &Path) {
         let bytes = self.store.disk.read_all(path).unwrap_or_default();
+        // Behind the written part there are only zeros: one cut there, and one at the very end.
         let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-        for left in 0..used {
+        for left in (0..=used).chain([bytes.len().saturating_sub(1)]).filter(|left| *left < bytes.len()) {
             self.tally.add("cuts", 1);
-            let unnoticed = is_unnoticed(path, Some(left));
-            self.examine(path, &format!("the first {left} bytes"), bytes.len(), unnoticed, |disk| {
+            self.examine(path, &format!("the first {left} bytes"), bytes.len(), |disk| {
                 let _ = disk.overwrite(path, &bytes[..left]);
             });
         }
@@ -109,8 +95,7 @@ impl Sweep {
 
     fn remove(&mut self, path: &Path) {
         self.tally.add("files_deleted", 1);
-        let unnoticed = is_unnoticed(path, None);
-        self.examine(path, "its absence", 0, unnoticed, |disk| {
+        self.examine(path, "its absence", 0, |disk| {
             let _ = disk.remove_durably(path);
         });
     }
@@ -124,7 +109,7 @@ impl Sweep {
         }
         let bytes = self.store.disk.read_all(path).unwrap_or_default();
         self.tally.add("files_doubled", 1);
-        self.examine(path, &format!("a copy as {copy}"), 2 * bytes.len(), false, |disk| {
+        self.examine(path, &format!("a copy as {copy}"), 2 * bytes.len(), |disk| {
             let _ = disk.overwrite(Path::new(DIR).join(&copy), &bytes);
         });
     }
@@ -133,27 +118,19 @@ impl Sweep {
         let [first, second] = [path, other].map(|path| self.store.disk.read_all(path).unwrap_or_default());
         self.tally.add("files_swapped", 1);
         let limit = first.len() + second.len();
-        self.examine(path, &format!("swapped with {}", other.display()), limit, false, |disk| {
+        self.examine(path, &format!("swapped with {}", other.display()), limit, |disk| {
             let _ = disk.overwrite(path, &second);
             let _ = disk.overwrite(other, &first);
         });
     }
 
     /// Damages a copy of the store, and judges what it says.
-    fn examine(
-        &mut self,
-        path: &Path,
-        what: &str,
-        file_bytes: usize,
-        unnoticed: bool,
-        damage: impl FnOnce(&SimFs),
-    ) {
+    fn examine(&mut self, path: &Path, what: &str, file_bytes: usize, damage: impl FnOnce(&SimFs)) {
         let (memory, outcome) = self.read_copy(damage);
         let place = format!("seed {}, {what} of {}", self.seed, path.display());
         match outcome {
             Ok(Outcome::Reported) => self.tally.add("reported", 1),
             Ok(Outcome::Right) => self.tally.add("without_effect", 1),
-            Err(Wrong::Answer(_)) if unnoticed => self.tally.add("beyond_notice", 1),
             Err(detail) => self.tally.violation(format!("{place}: {detail:?}")),
         }
         let more = memory.saturating_sub(self.memory);
@@ -265,7 +242,7 @@ mod tests {
         });
         assert!(matches!(read_all(&store, &disk), Err(Wrong::Answer(_))));
         let mut sweep = Sweep { seed: 1, memory: 0, store: Store::new(1), tally: Tally::default() };
-        sweep.examine(Path::new(DIR), "nothing", 0, false, |_| {});
+        sweep.examine(Path::new(DIR), "nothing", 0, |_| {});
         assert_eq!(sweep.tally.violations(), 1, "an opening that takes more than nothing");
     }
 }

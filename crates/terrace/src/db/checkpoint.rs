@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::core::Core;
-use crate::base::{KeyspaceId, Result};
+use crate::base::{FileId, KeyspaceId, Result};
 use crate::io::transfer;
 use crate::version::{Assembly, State, Version};
 
@@ -34,6 +34,7 @@ impl Core {
             // A keyspace that was made or dropped after the flush is newer than writes that are not in tables yet.
             if before == (state.keyspaces.clone(), state.next_keyspace_id) {
                 state.clock_ms = state.clock_ms.max(self.clock.now_ms());
+                state.log_start = FileId(0);
                 return Ok(Frozen { state, version: Arc::clone(&self.current().version) });
             }
         }

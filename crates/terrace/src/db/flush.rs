@@ -33,7 +33,8 @@ impl Core {
         let run = self.new_file_id().0; // File numbers only grow, so a later run has the larger ordinal.
         let added = tables.into_iter().map(|meta| Placed { level: 0, run, meta }).collect();
         let flushed_seqno = Some(sealed.last_seqno);
-        let edit = Edit { added, flushed_seqno, range_deletes, ..Edit::default() };
+        let log_start = self.wal.as_ref().and_then(|wal| wal.first_needed(sealed.last_seqno));
+        let edit = Edit { added, flushed_seqno, range_deletes, log_start, ..Edit::default() };
         self.commit_edit(edit, Some(&sealed))?;
         self.counters.flushed(user_bytes, written);
         self.stall.flushed(sealed.bytes, &*self.env.clock);

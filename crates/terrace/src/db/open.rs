@@ -22,7 +22,7 @@ use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
 use crate::version::{Edit, Manifest, Presence, State, names, probe};
-use crate::wal::{Lane, ReplayReport, Wal, WalOptions};
+use crate::wal::{Lane, ReplayReport, Wal, WalOptions, check_start};
 
 /// Smallest and largest arena chunk of a memtable shard.
 const CHUNK_BYTES: std::ops::RangeInclusive<usize> = 1 << 10..=256 << 10;
@@ -98,7 +98,9 @@ fn read_pid(env: &Env, path: &Path) -> Option<u32> {
 fn open_manifest(env: &Env, dir: &Path, create: bool) -> Result<Manifest> {
     let fs = Arc::clone(&env.fs);
     if find_store(env, dir, create)? {
-        return Ok(Manifest::recover(fs, dir)?.0);
+        // Before anything is changed: a manifest that has lost its last edits would take live files for orphans.
+        let check = |state: &State| check_start(&*env.fs, dir, state.log_start);
+        return Ok(Manifest::recover(fs, dir, &check)?.0);
     }
     settle_path(env, dir)?;
     let mut state = State { clock_ms: env.clock.now_ms(), next_keyspace_id: 1, ..State::default() };
@@ -199,7 +201,7 @@ fn remove_orphans(core: &Core) -> Result<()> {
     Ok(())
 }
 
-/// Starts an empty log.
+/// Starts an empty log, and has the manifest say so: from here on, a log that is missing is missed.
 pub(super) fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
     let write_buffer = core.write_buffer_bytes;
     let lanes = core.options.shards as u64;
@@ -222,5 +224,5 @@ pub(super) fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
         core.shards.lock(number).log = Some((Lane::new(number as u16), Arc::clone(&segment)));
     }
     core.wal = Some(wal);
-    Ok(())
+    core.commit_edit(Edit { log_start: Some(segment.id()), ..Edit::default() }, None)
 }

@@ -13,7 +13,7 @@ use super::options::{Durability, RecoveryObserver, RecoveryProgress};
 use super::syncer::Syncer;
 use crate::base::entry::take_entry;
 use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
-use crate::base::{EntryRef, Error, Kind, RangeDelete, Result, Seqno};
+use crate::base::{EntryRef, Error, FileId, Kind, RangeDelete, Result, Seqno};
 use crate::version::Edit;
 use crate::wal::{ReplayReport, replay};
 
@@ -31,7 +31,8 @@ pub(super) fn recover_log(core: &mut Core) -> Result<()> {
             progress.add(count, body.len());
             Ok(())
         };
-        let report = replay(&core.env, &core.dir, flushed, &mut visit)?;
+        let log_start = core.manifest.lock().state().log_start;
+        let report = replay(&core.env, &core.dir, log_start, flushed, &mut visit)?;
         progress.finish();
         report
     };
@@ -120,8 +121,8 @@ fn finish_replay(core: &Core, report: &ReplayReport) -> Result<()> {
     if report.segments.is_empty() && report.spares.is_empty() {
         return Ok(());
     }
-    // The log may have seen a later time than the manifest has.
-    core.commit_edit(Edit::default(), None)?;
+    // The log may have seen a later time than the manifest has; and nobody is to miss it once it is gone.
+    core.commit_edit(Edit { log_start: Some(FileId(0)), ..Edit::default() }, None)?;
     report.remove_files(&core.env, &core.dir)
 }
 

@@ -19,7 +19,7 @@ use parking_lot::{Condvar, Mutex};
 use super::core::Core;
 use super::options::Durability;
 use crate::base::error::IoContext;
-use crate::base::{Error, Result, Seqno};
+use crate::base::{Error, FileId, Result, Seqno};
 use crate::io::Join;
 use crate::version::Edit;
 
@@ -310,9 +310,11 @@ impl Core {
             let detail = std::io::Error::other(format!("{panics} background thread(s) panicked"));
             Err(Error::io("close", &self.dir, detail))
         } else {
-            // The last edit also records the time, so that a clock set back meanwhile revives nothing.
+            // The last edit also records the time, so that a clock set back meanwhile revives nothing. Before the
+            // log goes it says that there is none any more.
             let flushed = self.poison.check().and_then(|()| self.flush_all());
-            flushed.and_then(|()| self.commit_edit(Edit::default(), None))
+            let closing = Edit { log_start: Some(FileId(0)), ..Edit::default() };
+            flushed.and_then(|()| self.commit_edit(closing, None))
         };
         let outcome = self.let_go(outcome);
         self.syncer.close(&outcome.as_ref().err().cloned().unwrap_or(Error::Closed));

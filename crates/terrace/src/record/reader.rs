@@ -16,6 +16,8 @@ const HEADER_BYTES: u64 = RECORD_HEADER_BYTES as u64;
 
 /// How much is read at a time while looking for a valid record behind a bad one.
 const SCAN_BYTES: u64 = 64 << 10;
+/// Reserved room is passed over in pieces: a frame that is sealed does not begin with four zeros.
+const ZEROS: [u8; 256] = [0; 256];
 
 /// Reads an append-only log of records from its start.
 #[derive(Debug)]
@@ -119,13 +121,19 @@ impl RecordReader {
             let window_bytes = (self.len - window_start).min(SCAN_BYTES + HEADER_BYTES - 1);
             window.resize(window_bytes as usize, 0);
             self.file.read_exact_at(&mut window, window_start).at("read", &self.path)?;
-            for (at, header) in window.windows(RECORD_HEADER_BYTES).enumerate() {
+            let mut at = 0;
+            while let Some(header) = window.get(at..at + RECORD_HEADER_BYTES) {
+                if window.get(at..at + ZEROS.len()) == Some(&ZEROS) {
+                    at += ZEROS.len() - 3;
+                    continue;
+                }
                 let offset = window_start + at as u64;
                 if frame::is_sealed(self.id.0, offset, header)
                     && matches!(self.read(offset)?, Found::Record(_))
                 {
                     return Ok(Some(offset));
                 }
+                at += 1;
             }
             window_start += window_bytes - (HEADER_BYTES - 1);
         }

@@ -13,7 +13,7 @@ use crate::wal::salvage;
 pub struct Inspection {
     /// The manifest that counts.
     pub manifest: String,
-    /// Its size in bytes.
+    /// The size of its records in bytes; the file is longer, by what is reserved for more.
     pub manifest_bytes: u64,
     /// Its edits, oldest first; the first is a snapshot of all that was before.
     pub history: Vec<EditSummary>,
@@ -216,6 +216,7 @@ pub(super) fn summary(offset: u64, edit: &Edit) -> EditSummary {
         ("next file", edit.next_file_id),
         ("clock ms", edit.clock_ms),
         ("next keyspace", edit.next_keyspace_id.map(u64::from)),
+        ("log from file", edit.log_start.map(|id| id.0)),
     ];
     for (what, number) in numbers {
         if let Some(number) = number {

@@ -180,7 +180,7 @@ impl Check<'_> {
             Ok(ids) => ids,
             Err(error) => return self.error(&error),
         };
-        let replayed = replay(env, dir, state.flushed_seqno, &mut |_, _, _| Ok(()));
+        let replayed = replay(env, dir, state.log_start, state.flushed_seqno, &mut |_, _, _| Ok(()));
         if let Some(error) = replayed.err().filter(|_| manifest_is_whole) {
             self.error(&error);
         }

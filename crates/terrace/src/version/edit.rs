@@ -17,6 +17,7 @@
 //!  10 range delete        varint seqno | varint length, first internal key | end key to the payload's end
 //!  11 range delete gone   varint seqno
 //!  12 merge operator      its name (UTF-8) to the payload's end; at most once in the life of a store
+//!  13 start of the log    varint file id: the first log segment that is needed, and is there; 0 for none
 //! ```
 //!
 //! An unknown tag is refused: an edit that is understood in part describes another store.
@@ -63,6 +64,8 @@ pub(crate) struct Edit {
     pub(crate) settled_range_deletes: Vec<Seqno>,
     /// The name of the merge operator, from now on.
     pub(crate) merge_operator: Option<String>,
+    /// The first log segment that is needed from now on; 0 for none.
+    pub(crate) log_start: Option<FileId>,
 }
 
 /// Levels are numbered 0 to `LEVELS - 1`.
@@ -81,8 +84,9 @@ mod tag {
     pub(super) const RANGE_DELETE: u64 = 10;
     pub(super) const SETTLED_RANGE_DELETE: u64 = 11;
     pub(super) const MERGE_OPERATOR: u64 = 12;
+    pub(super) const LOG_START: u64 = 13;
     /// The largest of them.
-    pub(super) const LAST: u64 = MERGE_OPERATOR;
+    pub(super) const LAST: u64 = LOG_START;
 }
 
 impl Edit {
@@ -137,6 +141,9 @@ impl Edit {
         if let Some(name) = &self.merge_operator {
             field(tag::MERGE_OPERATOR, &[], name.as_bytes());
         }
+        if let Some(id) = self.log_start {
+            field(tag::LOG_START, &[id.0], &[]);
+        }
     }
 
     /// Decodes fields to the end of `input`; the text says what is wrong.
@@ -178,6 +185,7 @@ impl Edit {
             tag::RANGE_DELETE => self.range_deletes.push(take_range_delete(payload)?),
             tag::SETTLED_RANGE_DELETE => self.settled_range_deletes.push(take_u64(payload)?),
             tag::MERGE_OPERATOR => self.merge_operator = Some(take_name(payload)?),
+            tag::LOG_START => self.log_start = Some(FileId(take_u64(payload)?)),
             _ => return Some(false),
         }
         Some(true)
@@ -236,6 +244,7 @@ mod tests {
                     .collect(),
                 settled_range_deletes: removed.iter().map(|(_, id)| *id).collect(),
                 merge_operator: created.first().map(|(_, name)| name.clone()),
+                log_start: numbers.0.map(FileId),
                 dropped: created.iter().map(|(id, _)| *id).collect(),
                 created,
                 renamed,
@@ -261,7 +270,7 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_and_a_level_out_of_range_are_refused() {
-        assert!(Edit::decode(&[13, 0]).unwrap_err().contains("unknown edit field 13"));
+        assert!(Edit::decode(&[14, 0]).unwrap_err().contains("unknown edit field 14"));
         assert!(Edit::decode(&[2, 2, 7, 1]).unwrap_err().contains("malformed"));
         assert!(Edit::decode(&[2, 3, 6, 1, 1]).unwrap_err().contains("too many"));
         assert_eq!(Edit::decode(&[2, 2, 6, 1]).unwrap().removed, [(6, FileId(1))]);

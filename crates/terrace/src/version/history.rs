@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::edit::Edit;
-use super::manifest::{EDIT, HEADER, SETTLED, check_header};
+use super::manifest::{EDIT, HEADER, SETTLED, check_header, check_length};
 use super::state::State;
 use crate::base::error::IoContext;
 use crate::base::mend::flipped_bit;
@@ -17,7 +17,7 @@ use crate::record::{RECORD_HEADER_BYTES, frame};
 /// What a manifest says, record by record.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
-    /// The length of the file.
+    /// The length of its records.
     pub(crate) bytes: u64,
     /// The edits, each with the offset of its record.
     pub(crate) edits: Vec<(u64, Edit)>,
@@ -25,6 +25,8 @@ pub(crate) struct History {
     pub(crate) state: State,
     /// What was wrong. If it could be put right, the history goes on behind it.
     pub(crate) wrong: Vec<Error>,
+    /// The length that the file has at least, by its header.
+    reserved_bytes: u64,
     /// Whether every record was read, put right or not.
     pub(crate) is_whole: bool,
 }
@@ -36,9 +38,12 @@ impl History {
         let bytes = file.len().at("read the length of", path)?;
         let mut content = vec![0; bytes as usize]; // No more than the file has.
         file.read_exact_at(&mut content, 0).at("read", path)?;
-        let mut history = Self { bytes, ..Self::default() };
+        let mut history = Self::default();
         let mut at = 0;
-        while at < content.len() {
+        // The rest of the reserved length is zeros.
+        let end = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        history.bytes = end as u64;
+        while at < end {
             match history.take(&content[at..], at as u64, path, id) {
                 Ok(taken) => at += taken,
                 Err(error) => {
@@ -46,6 +51,10 @@ impl History {
                     return Ok(history);
                 }
             }
+        }
+        if let Err(error) = check_length(path, bytes, history.reserved_bytes) {
+            history.wrong.push(error);
+            return Ok(history);
         }
         history.is_whole = !history.edits.is_empty();
         Ok(history)
@@ -82,7 +91,7 @@ impl History {
         }
         let bad = |detail: String| Error::corruption(path, offset, detail);
         match payload.split_first() {
-            Some((&HEADER, _)) if offset == 0 => check_header(path, id, &payload)?,
+            Some((&HEADER, _)) if offset == 0 => self.reserved_bytes = check_header(path, id, &payload)?,
             Some((&EDIT, fields)) if offset > 0 => {
                 let edit = Edit::decode(fields).map_err(bad)?;
                 self.state.apply(&edit).map_err(bad)?;

@@ -3,7 +3,8 @@
 //! A manifest file is a log of records (see `record`), each with one byte in front that tells its kind:
 //!
 //! ```text
-//! 1 header   "TERRACE\0" | u32 LE format version | u64 LE manifest number; the first record, once
+//! 1 header   "TERRACE\0" | u32 LE format version | u64 LE manifest number | u64 LE reserved length of the file;
+//!            the first record, once
 //! 2 edit     the fields of an edit (see `edit`); the first is a snapshot of all that was before
 //! 3 settled  empty; says that the edit before it was synced
 //! ```
@@ -12,6 +13,10 @@
 //! torn tail and is dropped. The settled record is what tells that tail from a damaged edit that had been
 //! acknowledged: the latter has a valid record behind it. It is synced before the next edit is written, so a
 //! crash never leaves a later record without an earlier one.
+//!
+//! A file has its reserved length, the rest of it zeros, before `CURRENT` names it, and what is recorded stays within
+//! that length. So a file that is shorter was cut by somebody, wherever the cut lies; no crash does that. Only if
+//! no new file can be made does the old one grow beyond its length.
 //!
 //! A file is only ever appended to by the process that made it: opening and growth both write a new one,
 //! with a snapshot, and swap `CURRENT`.
@@ -26,7 +31,7 @@ use super::state::State;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
 use crate::io::Fs;
-use crate::record::{RecordReader, RecordWriter};
+use crate::record::{RECORD_HEADER_BYTES, RecordReader, RecordWriter};
 
 /// The version of the format of the whole directory that this build reads and writes.
 pub(crate) const FORMAT_VERSION: u32 = 1;
@@ -36,10 +41,12 @@ pub(super) const HEADER: u8 = 1;
 pub(super) const EDIT: u8 = 2;
 pub(super) const SETTLED: u8 = 3;
 
-/// A manifest below this size is never rewritten for its length.
-const REWRITE_BYTES_MIN: u64 = 64 << 10;
-/// A manifest is rewritten when it has grown to so many times its snapshot.
-const REWRITE_FACTOR: u64 = 4;
+/// The least reserved length.
+const RESERVED_BYTES_MIN: u64 = 64 << 10;
+/// The reserved length is at least so many times the snapshot.
+const RESERVED_FACTOR: u64 = 4;
+/// The length of a header's payload.
+const HEADER_BYTES: usize = 1 + MAGIC.len() + 4 + 8 + 8;
 
 /// The open manifest of a store. One edit at a time.
 pub(crate) struct Manifest {
@@ -49,8 +56,8 @@ pub(crate) struct Manifest {
     writer: RecordWriter,
     /// The sum of all edits, from which a rewrite starts.
     state: State,
-    /// The length at which the file is rewritten.
-    rewrite_at_bytes: u64,
+    /// An edit that would end behind this begins a new file.
+    room_bytes: u64,
     /// Something was appended after the last sync.
     unsynced: bool,
     /// The tail of the file holds part of a record that certainly does not count: an edit that failed for want
@@ -67,9 +74,14 @@ impl Manifest {
     }
 
     /// Reads the state of the store in `dir` and begins a new manifest with it. Does not delete the old one:
-    /// it is an orphan (see `names::orphans`).
-    pub(crate) fn recover(fs: Arc<dyn Fs>, dir: &Path) -> Result<(Self, State)> {
+    /// it is an orphan (see `names::orphans`). Changes nothing if `check` has something against the state.
+    pub(crate) fn recover(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        check: &dyn Fn(&State) -> Result<()>,
+    ) -> Result<(Self, State)> {
         let (current, state) = Self::read(&*fs, dir)?;
+        check(&state)?;
         // Whoever made this CURRENT may have died before its name was durable. Nothing is built on it until it is.
         fs.sync_dir(dir).at("sync", dir)?;
         let listed = fs.list(dir).at("list", dir)?;
@@ -87,11 +99,12 @@ impl Manifest {
         };
         let path = dir.join(names::manifest(id));
         let file = fs.open(&path).at("open", &path)?;
+        let len = file.len().at("read the length of", &path)?;
         let mut reader = RecordReader::new(file, &path, id, 0)?;
         let Some(header) = reader.next()? else {
             return Err(Error::corruption(&path, 0, "expected a header record, found none"));
         };
-        check_header(&path, id, &header)?;
+        check_length(&path, len, check_header(&path, id, &header)?)?;
         let mut state = State::default();
         let mut edits = 0;
         loop {
@@ -147,13 +160,19 @@ impl Manifest {
             return Err(Error::Poisoned { cause: Arc::clone(cause) });
         }
         self.state.check(edit).map_err(Error::invalid)?;
-        if self.tail_torn {
-            let mut state = self.state.clone();
-            state.apply(edit).map_err(Error::invalid)?;
-            return self.rewrite(state);
-        }
         let mut record = vec![EDIT];
         edit.encode(&mut record);
+        let end = self.writer.offset() + record_bytes(record.len()) + record_bytes(1);
+        if self.tail_torn || end > self.room_bytes {
+            let mut state = self.state.clone();
+            state.apply(edit).map_err(Error::invalid)?;
+            match self.rewrite(state) {
+                Err(error) if self.tail_torn || self.is_poisoned() => return Err(error),
+                // The old file is good, and there may be room behind it.
+                Err(_) => {}
+                Ok(()) => return Ok(()),
+            }
+        }
         self.sync_if_needed()?;
         self.write(&record)?;
         self.sync_if_needed()?;
@@ -162,9 +181,6 @@ impl Manifest {
         // anything in doubt, it only spoils the tail of this file.
         self.unsynced = true;
         self.tail_torn = self.writer.append(&[SETTLED]).is_err();
-        if !self.tail_torn && self.writer.offset() >= self.rewrite_at_bytes {
-            let _ = self.rewrite(self.state.clone());
-        }
         Ok(())
     }
 
@@ -197,12 +213,12 @@ impl Manifest {
         let leftover = self.dir.join(names::manifest(next));
         let result = write_file(&*self.fs, &self.dir, next, &state)
             .and_then(|started| current::prepare(&*self.fs, &self.dir, next).map(|()| started));
-        let (writer, snapshot_bytes) = match result {
+        let (writer, reserved_bytes) = match result {
             Ok(started) => started,
             Err(error) => {
                 let _ = self.fs.remove(&leftover);
                 // Not again at every edit.
-                self.rewrite_at_bytes = self.rewrite_at_bytes.max(self.writer.offset()) * 2;
+                self.room_bytes = self.room_bytes.max(self.writer.offset()) * 2;
                 return Err(error);
             }
         };
@@ -212,14 +228,14 @@ impl Manifest {
         self.state = state;
         self.unsynced = false;
         self.tail_torn = false;
-        self.rewrite_at_bytes = rewrite_at(snapshot_bytes);
+        self.room_bytes = reserved_bytes;
         // A failure leaves an orphan for the next opening.
         let _ = self.fs.remove(&self.dir.join(names::manifest(old)));
         Ok(())
     }
 
     fn begin(fs: Arc<dyn Fs>, dir: &Path, id: FileId, state: State) -> Result<Self> {
-        let (writer, snapshot_bytes) = write_file(&*fs, dir, id, &state)?;
+        let (writer, room_bytes) = write_file(&*fs, dir, id, &state)?;
         current::prepare(&*fs, dir, id)?;
         current::swap(&*fs, dir)?;
         Ok(Self {
@@ -228,7 +244,7 @@ impl Manifest {
             id,
             writer,
             state,
-            rewrite_at_bytes: rewrite_at(snapshot_bytes),
+            room_bytes,
             unsynced: false,
             tail_torn: false,
             poison: None,
@@ -240,11 +256,13 @@ impl Manifest {
     }
 }
 
-fn rewrite_at(snapshot_bytes: u64) -> u64 {
-    REWRITE_BYTES_MIN.max(REWRITE_FACTOR * snapshot_bytes)
+/// The length in the file of a record with so long a payload.
+fn record_bytes(payload_bytes: usize) -> u64 {
+    (RECORD_HEADER_BYTES + payload_bytes) as u64
 }
 
-/// Writes manifest `id` with a header and a snapshot, and syncs it. It counts only once `CURRENT` names it.
+/// Writes manifest `id` with a header and a snapshot, reserves its length, and syncs it. It counts only once
+/// `CURRENT` names it.
 fn write_file(fs: &dyn Fs, dir: &Path, id: FileId, state: &State) -> Result<(RecordWriter, u64)> {
     let path = dir.join(names::manifest(id));
     if fs.exists(&path).at("look for", &path)? {
@@ -252,24 +270,41 @@ fn write_file(fs: &dyn Fs, dir: &Path, id: FileId, state: &State) -> Result<(Rec
         fs.remove(&path).at("remove", &path)?;
     }
     let file = fs.create(&path).at("create", &path)?;
+    let mut snapshot = vec![EDIT];
+    state.snapshot().encode(&mut snapshot);
+    let snapshot_bytes = record_bytes(HEADER_BYTES) + record_bytes(snapshot.len());
+    let reserved_bytes = RESERVED_BYTES_MIN.max(RESERVED_FACTOR * snapshot_bytes);
+    // A hole costs nothing, and the records of edits fill it.
+    file.write_all_at(&[0], reserved_bytes - 1).at("reserve the length of", &path)?;
     let mut writer = RecordWriter::new(file, &path, id, 0);
     let mut header = vec![HEADER];
     header.extend_from_slice(MAGIC);
     header.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     header.extend_from_slice(&id.0.to_le_bytes());
+    header.extend_from_slice(&reserved_bytes.to_le_bytes());
     writer.append(&header)?;
-    let mut snapshot = vec![EDIT];
-    state.snapshot().encode(&mut snapshot);
     writer.append(&snapshot)?;
-    let snapshot_bytes = writer.offset();
     writer.append(&[SETTLED])?;
     writer.sync()?;
     // The name too, before CURRENT can name it: a power loss may keep the later of two directory changes.
     fs.sync_dir(dir).at("sync", dir)?;
-    Ok((writer, snapshot_bytes))
+    Ok((writer, reserved_bytes))
 }
 
-pub(super) fn check_header(path: &Path, id: FileId, record: &[u8]) -> Result<()> {
+/// Checks a file's length against the one that its header names.
+pub(super) fn check_length(path: &Path, found: u64, reserved: u64) -> Result<()> {
+    if found >= reserved {
+        return Ok(());
+    }
+    let detail = format!(
+        "expected at least {reserved} bytes, found {found}: the end was cut off, and perhaps the last changes with \
+         it; restore a backup, or have `terrace repair` salvage the rest into a new store"
+    );
+    Err(Error::corruption(path, found, detail))
+}
+
+/// Checks a header record; the reserved length of the file.
+pub(super) fn check_header(path: &Path, id: FileId, record: &[u8]) -> Result<u64> {
     let Some(rest) = record.strip_prefix(&[HEADER]).and_then(|rest| rest.strip_prefix(MAGIC)) else {
         return Err(Error::corruption(path, 0, "expected a header record with the magic TERRACE"));
     };
@@ -281,10 +316,13 @@ pub(super) fn check_header(path: &Path, id: FileId, record: &[u8]) -> Result<()>
         let path = path.to_path_buf();
         return Err(Error::UnsupportedVersion { path, found, supported: FORMAT_VERSION });
     }
-    if rest != id.0.to_le_bytes() {
+    let Some(length) = rest.strip_prefix(&id.0.to_le_bytes()) else {
         return Err(Error::corruption(path, 0, format!("the header does not name manifest {id}")));
-    }
-    Ok(())
+    };
+    let Ok(length) = length.try_into() else {
+        return Err(Error::corruption(path, 0, "the header has no length of the file"));
+    };
+    Ok(u64::from_le_bytes(length))
 }
 
 #[cfg(test)]

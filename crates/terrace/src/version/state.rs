@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) range_deletes: BTreeMap<Seqno, RangeDelete>,
     /// The name of the merge operator, once there is one.
     pub(crate) merge_operator: Option<String>,
+    /// The first log segment that is needed; 0 for none.
+    pub(crate) log_start: FileId,
 }
 
 impl State {
@@ -57,6 +59,7 @@ impl State {
         self.next_file_id = edit.next_file_id.unwrap_or(0).max(self.next_file_id);
         self.clock_ms = edit.clock_ms.unwrap_or(0).max(self.clock_ms);
         self.next_keyspace_id = edit.next_keyspace_id.unwrap_or(0).max(self.next_keyspace_id);
+        self.log_start = edit.log_start.unwrap_or(self.log_start);
         Ok(())
     }
 
@@ -145,6 +148,7 @@ impl State {
             next_keyspace_id: Some(self.next_keyspace_id),
             range_deletes: self.range_deletes.values().cloned().collect(),
             merge_operator: self.merge_operator.clone(),
+            log_start: Some(self.log_start),
             ..Edit::default()
         }
     }

@@ -231,6 +231,13 @@ impl Wal {
         self.clock_ms.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
+    /// The first segment that is needed once everything up to `flushed` is durable elsewhere.
+    pub(crate) fn first_needed(&self, flushed: Seqno) -> Option<FileId> {
+        let live = self.live.lock();
+        let needed = |s: &&LiveSegment| s.last.is_none_or(|last| last > flushed);
+        live.segments.iter().find(needed).map(|s| s.segment.id())
+    }
+
     /// Gives back the sealed segments whose records are all `<= flushed`, which must be durable elsewhere.
     pub(crate) fn retire(&self, flushed: Seqno) -> Result<()> {
         let mut files = self.files.lock();

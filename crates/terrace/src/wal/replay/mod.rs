@@ -20,7 +20,7 @@ use self::scan::SegmentScan;
 use super::files::Name;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result, Seqno};
-use crate::io::Env;
+use crate::io::{Env, Fs};
 
 /// How the store went down, which decides what recovery may believe.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -104,8 +104,27 @@ impl ReplayReport {
 /// Takes one record: its first sequence number, how many it has, and its body.
 pub(crate) type Visit<'a> = dyn FnMut(Seqno, u32, &[u8]) -> Result<()> + 'a;
 
-/// Replays the log in `dir`: every record above `flushed`, in order of its sequence numbers.
-pub(crate) fn replay(env: &Env, dir: &Path, flushed: Seqno, visit: &mut Visit<'_>) -> Result<ReplayReport> {
+/// Checks that the segment `start`, the first one that is needed, is there; 0 if none is.
+pub(crate) fn check_start(fs: &dyn Fs, dir: &Path, start: FileId) -> Result<()> {
+    let path = Name::Segment(start).path(dir);
+    if start == FileId(0) || fs.exists(&path).at("look for", &path)? {
+        return Ok(());
+    }
+    let detail = "the manifest says that the log begins with this segment, but there is no such file; put it back, \
+        or have `terrace repair` salvage the rest into a new store";
+    Err(Error::corruption(&path, 0, detail))
+}
+
+/// Replays the log in `dir`, which begins with the segment `start` (0 if none is needed): every record above
+/// `flushed`, in order of its sequence numbers.
+pub(crate) fn replay(
+    env: &Env,
+    dir: &Path,
+    start: FileId,
+    flushed: Seqno,
+    visit: &mut Visit<'_>,
+) -> Result<ReplayReport> {
+    check_start(&*env.fs, dir, start)?;
     let (segments, spares) = list(env, dir)?;
     let scans = segments.iter().map(|id| SegmentScan::open(env, dir, *id)).collect::<Result<Vec<_>>>()?;
     let rule = rule_for(&scans, env.fs.boot_id());
@@ -123,7 +142,7 @@ pub(crate) fn replay(env: &Env, dir: &Path, flushed: Seqno, visit: &mut Visit<'_
         missing: 0,
         torn: Vec::new(),
     };
-    check_chain(&scans, flushed)?;
+    check_chain(&scans, start, flushed)?;
     let mut sequence = Sequence { report, damage: Vec::new() };
     for (at, scan) in scans.iter().enumerate() {
         // A segment whose successor starts at or below the next number holds nothing of interest.
@@ -164,22 +183,24 @@ fn rule_for(scans: &[SegmentScan], boot_id: u128) -> Rule {
 }
 
 /// Segments follow each other: bases never fall, and the one before an unflushed segment is there if records
-/// of it are still needed.
-fn check_chain(scans: &[SegmentScan], flushed: Seqno) -> Result<()> {
+/// of it are still needed. One behind the start of the log is there in any case: the start moves, durably, before a
+/// segment goes.
+fn check_chain(scans: &[SegmentScan], start: FileId, flushed: Seqno) -> Result<()> {
     let mut before: Seqno = 0;
     for scan in scans {
+        let previous = scan.header.previous;
+        let is_missing = previous != FileId(0) && !scans.iter().any(|other| other.header.id == previous);
+        let needed = start != FileId(0) && previous >= start;
+        if is_missing && (needed || scan.base.is_some_and(|base| base > flushed.saturating_add(1))) {
+            let detail = format!("expected the segment {previous} before this one, found none");
+            return Err(Error::corruption(&scan.path, 0, detail));
+        }
         let Some(base) = scan.base else { continue };
         if base < before {
             let detail = format!("expected a first sequence number from {before} on, found {base}");
             return Err(Error::corruption(&scan.path, 0, detail));
         }
         before = base;
-        let previous = scan.header.previous;
-        let needed = previous != FileId(0) && base > flushed.saturating_add(1);
-        if needed && !scans.iter().any(|other| other.header.id == previous) {
-            let detail = format!("expected the segment {previous} before this one, found none");
-            return Err(Error::corruption(&scan.path, 0, detail));
-        }
     }
     Ok(())
 }

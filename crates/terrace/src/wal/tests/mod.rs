@@ -199,7 +199,7 @@ fn start(env: &Env, dir: &Path, options: WalOptions, above: FileId, last: Seqno)
 
 fn replay_dir(env: &Env, dir: &Path, flushed: Seqno) -> Result<(Vec<Batch>, ReplayReport)> {
     let mut found = Vec::new();
-    let report = replay(env, dir, flushed, &mut |first, count, body| {
+    let report = replay(env, dir, FileId(0), flushed, &mut |first, count, body| {
         found.push(Batch { first, count, body: body.to_vec() });
         Ok(())
     })?;

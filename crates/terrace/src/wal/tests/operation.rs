@@ -50,6 +50,37 @@ fn flushed_records_are_skipped_and_their_segments_need_not_be_there() {
     assert!(is_corruption(&rig.replay(0)), "a segment that is still needed is missed");
 }
 
+/// A log whose only segment was deleted looked like no log at all, and one whose active segment was deleted while
+/// the next one was ready like an empty log.
+#[test]
+fn a_segment_from_the_start_on_is_missed_whether_or_not_anything_is_in_the_next_one() {
+    let mut rig = Rig::new(2);
+    rig.write(0, 1, b"one");
+    rig.switch(0);
+    rig.write(1, 1, b"two");
+    rig.wal.prepare(0).unwrap();
+    let replay =
+        |start, flushed| replay(&rig.env, rig.dir.path(), FileId(start), flushed, &mut |_, _, _| Ok(()));
+    assert_eq!((rig.wal.first_needed(0), rig.wal.first_needed(1)), (Some(FileId(1)), Some(FileId(2))));
+    assert_eq!(rig.files(), ["000001.wal", "000002.wal", "000003.wal"]);
+    let without = |id: u64, check: &dyn Fn()| {
+        let path = rig.dir.path().join(format!("00000{id}.wal"));
+        let away = path.with_extension("away");
+        fs::rename(&path, &away).unwrap();
+        check();
+        fs::rename(&away, &path).unwrap();
+    };
+    without(1, &|| {
+        assert!(is_corruption(&replay(1, 0)));
+        assert_eq!(replay(2, 1).unwrap().records, 1, "it is flushed");
+    });
+    without(2, &|| {
+        assert!(is_corruption(&replay(1, 0)), "only the empty third one names it");
+        assert!(is_corruption(&replay(2, 1)));
+    });
+    without(3, &|| assert_eq!(replay(1, 0).unwrap().records, 2, "nothing was ever in it"));
+}
+
 #[test]
 fn a_record_longer_than_a_segment_gets_one_that_fits() {
     let mut rig = Rig::new(3);
