@@ -232,6 +232,14 @@ impl Db {
         core.sync_to(core.last_seqno())
     }
 
+    /// How long a write that comes now would have to wait for the store to catch up; zero when it is admitted (or
+    /// refused) at once. For threads that must not be held up: they do other things for this long, at most a tenth
+    /// of a second, ask again, and then commit a batch [`Batch::without_delay`]. One load of a flag when there is
+    /// no pressure, otherwise two short locks.
+    pub fn write_delay(&self) -> std::time::Duration {
+        self.handle().core.write_delay()
+    }
+
     /// Calls `then` once the write numbered `seqno` (from [`Batch::commit`]) survives a power loss, or with
     /// the reason why that will not happen: at once in the calling thread if it does already, otherwise from a
     /// background thread. Concurrent requests share one sync. `then` should be quick, and hold no [`Db`].
