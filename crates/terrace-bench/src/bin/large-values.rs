@@ -4,8 +4,7 @@
 //! must not exist, and waits until the store rests; then it overwrites as many keys, drawn uniformly, and waits again,
 //! twice. It prints for each of the three phases the bytes written per byte of keys and values, by tables and blob files
 //! alone and with the log, and the bytes on disk per byte that the same data took freshly loaded. Half of each value is
-//! random and repeated, so that half of it is compressible. The last argument is the option of the same name; not given, the
-//! default.
+//! random and repeated, so that half of it is compressible. FROM is `Options::blob_from`.
 
 use std::error::Error;
 use std::path::Path;

@@ -116,6 +116,11 @@ impl BlobFile {
         Ok(self.file.get_or_init(|| file))
     }
 
+    /// Opens the file now, so that it can be read even when its name is gone.
+    pub(crate) fn hold(&self) -> Result<()> {
+        self.file().map(|_| ())
+    }
+
     /// The value of `key`, to which `pointer` points.
     pub(crate) fn read(&self, key: &[u8], pointer: &Pointer) -> Result<Slice> {
         let stored = self.read_stored(key, pointer)?;
