@@ -37,7 +37,7 @@ pub(crate) struct Connection {
     pub(crate) wait: u64,
     /// The reply at the end of that wait, when it is known already.
     pub(crate) delayed: Vec<u8>,
-    /// A request that waits for the end of a pause.
+    /// A request that waits for the end of a pause, or until the store takes writes.
     pub(crate) postponed: Option<Queued>,
     /// Since when it has had more messages waiting than a subscriber may for long.
     pub(crate) slow_since_ms: Option<u64>,

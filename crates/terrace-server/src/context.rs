@@ -34,6 +34,8 @@ pub(crate) struct Context<'a> {
     pub(crate) metrics: &'a LoopMetrics,
     /// The time of this wake-up.
     pub(crate) now_ms: u64,
+    /// Writes of this loop wait for the store, so others wait behind them.
+    pub(crate) writers_wait: bool,
     /// When the command began, by the monotonic clock; moves on to its end.
     pub(crate) started_ns: u64,
     /// Whether commands are neither counted nor shown: `EXEC` runs them again.
@@ -122,10 +124,15 @@ impl Context<'_> {
     /// Fields of a hash that was looked up have expired, and somebody may want to know.
     pub(crate) fn passed(&self, key: &[u8]) {
         let listened_to = self.many.is_none() && self.shared.watch.wants(HASH);
-        if listened_to && !self.shared.pause.stops_writes(self.now_ms) {
+        if listened_to && self.may_remove() {
             // A failure is for the next writer to hear of.
             let _ = self.shared.expire_fields(self.session.db, key);
         }
+    }
+
+    /// Whether a read may remove what it finds expired: if writes wait, the thread for active expiry does it later.
+    fn may_remove(&self) -> bool {
+        !self.shared.pause.stops_writes(self.now_ms) && self.shared.databases.store().write_delay().is_zero()
     }
 
     /// A key that was looked up is not there: it may have expired, and somebody may want to know of either.
@@ -135,7 +142,7 @@ impl Context<'_> {
             many.event(MISS, "keymiss", db, key);
             return;
         }
-        if !self.shared.schedule.is_empty() && !self.shared.pause.stops_writes(self.now_ms) {
+        if !self.shared.schedule.is_empty() && self.may_remove() {
             // A failure is for the next writer to hear of.
             let _ = self.shared.expire(db, key);
         }

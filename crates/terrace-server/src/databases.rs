@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use terrace::{Db, Keyspace, Result};
+use terrace::{Batch, Db, Keyspace, Result, WriteOptions};
 
 use crate::hash::generation::{Dead, Generations};
 
@@ -137,7 +137,9 @@ impl Databases {
         let mut order: [u8; COUNT as usize] =
             std::array::from_fn(|db| self.order[db].load(Ordering::Acquire));
         order.swap(usize::from(one), usize::from(two));
-        self.db.keyspace(ORDER_KEYSPACE)?.put(ORDER_KEY, order)?;
+        let mut batch = self.batch();
+        batch.put_in(&self.db.keyspace(ORDER_KEYSPACE)?, ORDER_KEY, order, WriteOptions::new());
+        batch.commit()?;
         self.db.sync()?;
         self.swaps.fetch_add(1, Ordering::AcqRel);
         for db in [one, two] {
@@ -200,6 +202,14 @@ impl Databases {
     /// The time by which the store judges expiry, in milliseconds since the epoch.
     pub(crate) fn now_ms(&self) -> u64 {
         self.db.now_ms()
+    }
+
+    /// An empty batch of writes. Its commit never waits for back-pressure, for it may happen on an event loop or under
+    /// [`Databases::hold_shared`]; whoever adds much asks `Db::write_delay` before.
+    pub(crate) fn batch(&self) -> Batch {
+        let mut batch = self.db.batch();
+        batch.without_delay();
+        batch
     }
 
     /// The store.

@@ -71,7 +71,8 @@ impl Expirer {
     fn cycle(&mut self, shared: &Shared, budget_ns: u64) {
         let clock = &shared.config.clock;
         let end_ns = clock.monotonic_ns().saturating_add(budget_ns);
-        while clock.monotonic_ns() < end_ns && !shared.is_stopping() {
+        let store = shared.databases.store();
+        while clock.monotonic_ns() < end_ns && !shared.is_stopping() && store.write_delay().is_zero() {
             let due = shared.schedule.take_due(shared.now_ms(), BATCH);
             if due.is_empty() && !self.scan_some(shared) {
                 return;
@@ -136,7 +137,7 @@ impl Shared {
     pub(crate) fn expire(&self, db: u8, key: &[u8]) -> Result<bool, Failure> {
         let Some(space) = self.databases.find(db).filter(|_| is_storable(key)) else { return Ok(false) };
         let Some((entry, stamp)) = space.read_expired(key)? else { return Ok(false) };
-        let mut batch = self.databases.store().batch();
+        let mut batch = self.databases.batch();
         batch.expect_in(space, key, stamp);
         batch.delete_in(space, key);
         let committed = {

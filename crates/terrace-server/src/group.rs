@@ -88,7 +88,7 @@ impl Group {
     fn batch(&mut self) -> &mut Batch {
         self.batch.get_or_insert_with(|| {
             self.effects = Effects::new(&self.shared.watch, 0);
-            self.shared.databases.store().batch()
+            self.shared.databases.batch()
         })
     }
 

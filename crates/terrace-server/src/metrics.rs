@@ -87,6 +87,8 @@ pub(crate) struct LoopMetrics {
     pub(crate) output_limit_closes: Counter,
     /// Conditional commits that were tried again.
     pub(crate) conflicts: Counter,
+    /// Times a connection was parked, because the store was behind.
+    pub(crate) parks: Counter,
     /// Times the loop woke up.
     pub(crate) wakeups: Counter,
     /// Plain writes per group commit.
@@ -114,6 +116,7 @@ impl Default for LoopMetrics {
             errors: Counter::default(),
             output_limit_closes: Counter::default(),
             conflicts: Counter::default(),
+            parks: Counter::default(),
             wakeups: Counter::default(),
             group_sizes: Histogram::default(),
             lookup_sizes: Histogram::default(),
@@ -191,6 +194,7 @@ impl LoopMetrics {
             &self.errors,
             &self.output_limit_closes,
             &self.conflicts,
+            &self.parks,
             &self.wakeups,
         ];
         counters.into_iter().chain(&self.denials).for_each(Counter::reset);

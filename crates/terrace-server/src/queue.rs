@@ -162,7 +162,7 @@ impl Watches {
 
     /// Whether a key was written to, or its database emptied, by its stamp.
     pub(crate) fn any_written(&self, databases: &Databases) -> Result<bool, Failure> {
-        let mut batch = databases.store().batch();
+        let mut batch = databases.batch();
         if !self.expect(databases, &mut batch) {
             return Ok(false);
         }

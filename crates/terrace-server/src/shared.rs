@@ -186,6 +186,8 @@ pub(crate) struct Shared {
     pub(crate) penalties: Penalties,
     /// How saving goes.
     pub(crate) saves: Saves,
+    /// How flushing goes, when it is asked for by `BGREWRITEAOF`.
+    pub(crate) rewrites: Saves,
     /// Looks at the whole once a second.
     pub(crate) overseer: Overseer,
     /// Who listens to what.
@@ -202,6 +204,8 @@ pub(crate) struct Shared {
     pub(crate) expired_fields: AtomicU64,
     /// Until when commands wait.
     pub(crate) pause: Pause,
+    /// Connections whose writes wait for the store.
+    pub(crate) parked: AtomicUsize,
     /// Positions of running `SCAN`s.
     pub(crate) cursors: Mutex<CursorTable>,
     /// When the server started.
@@ -241,6 +245,7 @@ impl Shared {
             observation: Observation::default(),
             penalties: Penalties::default(),
             saves: Saves::default(),
+            rewrites: Saves::default(),
             overseer: Overseer::default(),
             hub: Hub::default(),
             tracker: Tracker::default(),
@@ -249,6 +254,7 @@ impl Shared {
             expired_keys: AtomicU64::new(0),
             expired_fields: AtomicU64::new(0),
             pause: Pause::default(),
+            parked: AtomicUsize::new(0),
             cursors: Mutex::new(CursorTable::new(random.next_u64())),
             started_at_ms,
             run_id,

@@ -94,6 +94,9 @@ impl Sweep {
         for dead in self.shared.databases.take_dead() {
             self.note(dead, now_ns);
         }
+        if !self.shared.databases.store().write_delay().is_zero() {
+            return Ok(false);
+        }
         if let Some(first) = self.waiting.front_mut().filter(|w| w.found_ns + GRACE_NS <= now_ns) {
             if remove_part(&self.shared.databases, first)? {
                 self.waiting.pop_front();
@@ -185,7 +188,7 @@ fn remove_part(databases: &Databases, waiting: &mut Waiting) -> Result<bool, Fai
     let Some(fields) = databases.find(fields_of(dead.db)) else { return Ok(true) };
     // So that key and fields are of the same database until the commit.
     let _held = databases.hold_shared();
-    let mut batch = databases.store().batch();
+    let mut batch = databases.batch();
     let first = owner_key(dead.generation);
     match owner(databases, fields, dead)? {
         Owner::Alive(_) => return Ok(true),

@@ -98,7 +98,7 @@ pub(crate) enum Attempt {
 impl<'a> Transaction<'a> {
     fn new(shared: &'a Shared, client: u64) -> Self {
         let databases = &shared.databases;
-        let batch = databases.store().batch();
+        let batch = databases.batch();
         Self {
             databases,
             batch,

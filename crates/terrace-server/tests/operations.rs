@@ -239,8 +239,9 @@ fn saving_means_syncing_and_there_are_no_scripts() {
     assert_eq!(stats.log.durable_seqno, stats.last_seqno);
     client.expect("BGSAVE NOW", "-ERR syntax error");
     client.expect("BGREWRITEAOF", "+Background append only file rewriting started");
-    while info(&mut client, "persistence").contains("rdb_bgsave_in_progress:1") {}
-    assert!(info(&mut client, "persistence").contains("rdb_saves:2\r\n"));
+    while info(&mut client, "persistence").contains("aof_rewrite_in_progress:1") {}
+    let seen = info(&mut client, "persistence");
+    assert!(seen.contains("rdb_saves:1\r\n") && seen.contains("aof_rewrites:1\r\n"), "{seen}");
     client.expect("BGSAVE SCHEDULE", "+Background saving started");
     assert!(client.raw("LASTSAVE").starts_with(':'));
     client.expect("ROLE", "*3\r\n$6\r\nmaster\r\n:0\r\n*0");
@@ -252,6 +253,47 @@ fn saving_means_syncing_and_there_are_no_scripts() {
     client.expect("EVALSHA x 0", "-NOSCRIPT No matching script. Please use EVAL.");
     client.expect("SHUTDOWN SAVE NOSAVE", "-ERR syntax error");
     client.expect("SHUTDOWN ABORT", "-ERR No shutdown in progress.");
+}
+
+/// `BGSAVE` synced the log and answered that it had saved. Nobody could take what it had made to another machine,
+/// because it had made nothing.
+#[test]
+fn a_save_makes_a_generation_that_can_be_restored() {
+    let (server, dir) = (TestServer::start(), tempfile::tempdir().unwrap());
+    let [backups, restored] = ["backups", "restored"].map(|name| dir.path().join(name));
+    let mut client = server.client();
+    client.expect(&format!("CONFIG SET backup-dir {} backup-keep 2", backups.display()), "+OK");
+    client.expect("SET k 1", "+OK");
+    client.expect("BGSAVE", "+Background saving started");
+    while info(&mut client, "persistence").contains("rdb_bgsave_in_progress:1") {}
+    assert!(info(&mut client, "persistence").contains("rdb_last_bgsave_time_sec:0\r\n"));
+    for value in ["2", "3"] {
+        client.expect(&format!("SET k {value}"), "+OK");
+        client.expect("SAVE", "+OK");
+    }
+    let seen = info(&mut client, "persistence");
+    for line in ["rdb_saves:3", "terrace_backup_generation:3", "rdb_changes_since_last_save:0"] {
+        assert!(seen.contains(&format!("{line}\r\n")), "{line}: {seen}");
+    }
+    let copies = terrace::Backups::new(&backups);
+    let kept: Vec<u64> = copies.list().unwrap().generations.iter().map(|one| one.number).collect();
+    assert_eq!(kept, [2, 3]);
+    copies.restore(Some(2), &restored, |_| ()).unwrap();
+    let old = terrace::Db::open(&restored).unwrap();
+    assert_eq!(old.get("k").unwrap().as_deref(), Some(&b"2"[..]));
+    old.close().unwrap();
+    // What cannot be saved is told, by the answer or by INFO, and the last save stays the last.
+    let (saved_at, file) = (client.raw("LASTSAVE"), dir.path().join("file"));
+    std::fs::write(&file, b"").unwrap();
+    client.expect(&format!("CONFIG SET backup-dir {}", file.display()), "+OK");
+    assert!(client.raw("SAVE").starts_with('-'));
+    client.expect("BGSAVE", "+Background saving started");
+    while info(&mut client, "persistence").contains("rdb_bgsave_in_progress:1") {}
+    assert!(info(&mut client, "persistence").contains("rdb_last_bgsave_status:err\r\n"));
+    assert_eq!(client.raw("LASTSAVE"), saved_at);
+    client.request(&["CONFIG", "SET", "backup-dir", ""]);
+    assert_eq!(client.raw_reply(), b"+OK\r\n");
+    client.expect("SAVE", "+OK");
 }
 
 #[test]

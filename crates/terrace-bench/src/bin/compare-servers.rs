@@ -78,6 +78,9 @@ struct Options {
     /// Requests a second of an open loop.
     #[arg(long)]
     rate: Option<f64>,
+    /// Connections beside those, which are silent.
+    #[arg(long, default_value_t = 0)]
+    idle: usize,
     /// Threads of the load generator.
     #[arg(long)]
     client_threads: Option<usize>,
@@ -177,6 +180,7 @@ fn cases(options: &Options) -> Vec<ServerCase> {
             case.distribution = Distribution::Zipfian;
         }
         case.rate = options.rate.or(case.rate);
+        case.idle = options.idle;
         case.threads = options.client_threads.unwrap_or(case.threads);
         case.keys = options.keys.unwrap_or(case.keys);
         case.seconds = options.seconds.unwrap_or(case.seconds);

@@ -79,6 +79,9 @@ pub struct ServerCase {
     /// Requests a second of an open loop: each is sent at its time, whether or not the replies before it have come,
     /// and its latency counts from that time. `None` is a closed loop.
     pub rate: Option<f64>,
+    /// Connections beside those that have sent one request each and are silent during the load.
+    #[serde(default)]
+    pub idle: usize,
     /// Memory that a server with a limit is given, in bytes.
     pub memory_bytes: u64,
     /// Chooses the keys.
@@ -99,6 +102,7 @@ impl Default for ServerCase {
             seconds: 2.0,
             durability: Level::Interval,
             rate: None,
+            idle: 0,
             memory_bytes: 256 << 20,
             seed: 1,
         }
@@ -127,6 +131,7 @@ impl ServerCase {
         add(self.distribution == Distribution::Zipfian, "zipfian".into());
         add(self.threads != usual.threads, format!("{} client threads", self.threads));
         add(self.keys != usual.keys, format!("{} keys", self.keys));
+        add(self.idle > 0, format!("beside {} idle connections", self.idle));
         let rate = self.rate.unwrap_or(0.0);
         add(self.rate.is_some(), format!("open loop at {rate:.0}/s"));
         title
@@ -141,6 +146,7 @@ impl ServerCase {
             (self.threads..=10_000).contains(&self.connections),
             "connections: at least 1 a thread, at most 10,000",
         )?;
+        known(self.idle <= 100_000, "idle: at most 100,000")?;
         known((1..=10_000).contains(&self.depth), "depth: 1 to 10,000")?;
         known((1..=16 << 20).contains(&self.value_bytes), "value-bytes: 1 to 16 MiB")?;
         known(self.seconds > 0.0 && self.seconds <= 100_000.0, "seconds: above 0, at most 100,000")?;

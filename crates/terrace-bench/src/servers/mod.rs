@@ -9,6 +9,7 @@
 mod case;
 mod check;
 mod connection;
+mod idle;
 mod load;
 mod pace;
 mod process;

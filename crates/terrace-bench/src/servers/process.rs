@@ -117,6 +117,7 @@ pub(super) struct Running {
 impl Running {
     /// Starts a server in the empty directory `dir` and waits until it answers.
     pub(super) fn start(programs: &Programs, kind: Kind, case: &ServerCase, dir: &Path) -> Result<Self> {
+        super::idle::raise_file_limit();
         let address = free_address()?;
         let mut command = Command::new(programs.path(kind)?);
         arguments(&mut command, kind, case, dir, address.port())?;
@@ -205,24 +206,26 @@ fn free_address() -> Result<SocketAddr> {
 fn arguments(command: &mut Command, kind: Kind, case: &ServerCase, dir: &Path, port: u16) -> Result<()> {
     let sync = case.durability == Level::Sync;
     let port = port.to_string();
+    let clients = (case.connections + case.idle + 100).max(10_000).to_string();
     match kind {
         Kind::Terrace => {
             let (level, data) = (if sync { "sync" } else { "interval" }, dir.join("data"));
             command.args(["serve", "--bind", "127.0.0.1", "--port", &port, "--durability", level]);
             command.args(["--interval-ms", &INTERVAL_MS.to_string()]);
             command.args(["--memory", &format!("{}M", case.memory_bytes >> 20)]).arg("--dir").arg(data);
+            command.args(["--maxclients", &clients]);
         }
         // The append-only file is what makes them durable; snapshots beside it would only cost them.
         Kind::Valkey | Kind::Redis => {
             let fsync = if sync { "always" } else { "everysec" };
             command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"]);
-            command.args(["--appendfsync", fsync]).arg("--dir").arg(dir);
+            command.args(["--appendfsync", fsync, "--maxclients", &clients]).arg("--dir").arg(dir);
         }
         Kind::Kvrocks => {
             let (sync, memory) = (if sync { "yes" } else { "no" }, case.memory_bytes >> 20);
             let config = dir.join("kvrocks.conf");
             let text = format!(
-                "bind 127.0.0.1\nport {port}\ndir {}\nworkers 2\nrocksdb.write_options.sync {sync}\n\
+                "bind 127.0.0.1\nport {port}\ndir {}\nworkers 2\nmaxclients {clients}\nrocksdb.write_options.sync {sync}\n\
                  rocksdb.block_cache_size {}\nrocksdb.write_buffer_size {}\n",
                 dir.join("data").display(),
                 memory / 2,

@@ -52,6 +52,9 @@ pub struct ServerFigures {
     pub server_rss_bytes: u64,
     /// Its highest resident memory.
     pub server_peak_rss_bytes: u64,
+    /// What its resident memory grew by for each idle connection, in bytes; absent without idle ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle_connection_bytes: Option<i64>,
     /// Bytes that its directory takes on disk.
     pub disk_bytes: u64,
     /// Keys that were looked up afterwards and compared.

@@ -47,6 +47,15 @@ impl Line<'_> {
         self.spread(server, |figures| figures.per_second)
     }
 
+    fn idle_kib(&self, server: Kind) -> Option<f64> {
+        let own = self.records.iter().filter(|record| record.server == server);
+        let bytes: Vec<f64> = own
+            .filter_map(|record| record.figures.as_ref()?.idle_connection_bytes)
+            .map(|bytes| bytes as f64 / 1024.0)
+            .collect();
+        (!bytes.is_empty()).then(|| Spread::of(bytes).median)
+    }
+
     /// Terrace's rate ÷ the highest of the others.
     fn ratio(&self, servers: &[Kind]) -> Option<f64> {
         let others = servers.iter().filter(|server| **server != Kind::Terrace);
@@ -75,6 +84,12 @@ pub fn server_markdown(records: &[ServerRecord]) -> String {
             |figure: fn(&ServerFigures) -> f64| line.spread(server, figure).map(|s| three_digits(s.median));
         Some(format!("{} + {}", of(|f| f.server_cpu_us)?, of(|f| f.client_cpu_us)?))
     })));
+    if lines.iter().any(|line| servers.iter().any(|server| line.idle_kib(*server).is_some())) {
+        text.push_str("\nResident memory of the server for each idle connection.\n\n");
+        text.push_str(&markdown_table(&table(&lines, &servers, |line, server| {
+            Some(format!("{} KiB", three_digits(line.idle_kib(server)?)))
+        })));
+    }
     text.push_str("\nResident memory of the server after the load, and its directory on disk.\n\n");
     text.push_str(&markdown_table(&table(&lines, &servers, |line, server| {
         let of = |figure: fn(&ServerFigures) -> u64| {

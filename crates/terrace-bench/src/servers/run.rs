@@ -63,11 +63,16 @@ fn run(plan: &ServerPlan, kind: Kind, case: &ServerCase, dir: &Path) -> Result<S
     let server = Running::start(&plan.programs, kind, case, dir)?;
     prepare(server.address, case)?;
     server.wait_until_idle();
+    let before = server.resident_bytes().0;
+    let idle = super::idle::open(server.address, case.idle)?;
+    server.wait_until_idle();
+    let grown = server.resident_bytes().0 as i64 - before as i64;
     let (server_before, client_before) = (server.cpu_seconds(), resources::cpu_seconds());
     let done = perform(server.address, case)?;
     let (server_cpu, client_cpu) = (server.cpu_seconds(), resources::cpu_seconds());
     let (server_rss_bytes, server_peak_rss_bytes) = server.resident_bytes();
     let verified = verify(server.address, case, &done)?;
+    super::idle::check(&idle)?;
     let requests = done.requests.max(1) as f64;
     let figures = ServerFigures {
         requests: done.requests,
@@ -81,6 +86,7 @@ fn run(plan: &ServerPlan, kind: Kind, case: &ServerCase, dir: &Path) -> Result<S
         max_ns: done.latencies.max(),
         server_rss_bytes,
         server_peak_rss_bytes,
+        idle_connection_bytes: (case.idle > 0).then(|| grown / case.idle as i64),
         disk_bytes: resources::disk_bytes(dir)?,
         verified,
     };

@@ -4,6 +4,7 @@
 //! level numbers), so none needs escaping.
 
 use std::fmt::{Display, Write};
+use std::sync::atomic::Ordering;
 
 use crate::commands::info::{command_sums, commands_processed, sum, uptime_s};
 use crate::commands::table;
@@ -68,7 +69,18 @@ fn server(shared: &Shared, out: &mut Exposition) {
     out.counter("terrace_errors_total", "Commands answered with an error.", sum(shared, |m| &m.errors));
     let conflicts = sum(shared, |m| &m.conflicts);
     out.counter("terrace_conflicts_total", "Conditional commits that were tried again.", conflicts);
+    let parked = shared.parked.load(Ordering::Relaxed);
+    out.gauge("terrace_parked_clients", "Clients whose writes wait for the store.", parked);
+    out.counter("terrace_parks_total", "Times a write waited for the store.", sum(shared, |m| &m.parks));
     out.counter("terrace_loop_wakeups_total", "Times an event loop woke up.", sum(shared, |m| &m.wakeups));
+    let saved_s = shared.saves.last_s();
+    out.gauge(
+        "terrace_last_save_timestamp_seconds",
+        "When SAVE or BGSAVE last succeeded; 0 if never.",
+        saved_s,
+    );
+    let failed = u8::from(shared.saves.has_failed());
+    out.gauge("terrace_last_save_failed", "1 if the last SAVE or BGSAVE failed.", failed);
     out.counter("terrace_commands_processed_total", "Commands run.", commands_processed(shared));
 }
 

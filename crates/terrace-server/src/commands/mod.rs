@@ -101,6 +101,8 @@ pub(crate) enum Flow {
     },
     /// Nothing has happened: the command waits for the end of a pause.
     Postponed,
+    /// Nothing has happened: the command waits until the store takes writes.
+    Parked,
 }
 
 /// A command that takes long and therefore runs beside the loops.
@@ -114,6 +116,7 @@ pub(crate) fn execute(cx: &mut Context<'_>, index: u8, command: &'static Command
     let start = cx.reply.position();
     let flow = match check(cx, index, command, args) {
         Ok(runs) if must_wait(cx, runs) => return Flow::Postponed,
+        Ok(runs) if must_park(cx, runs) => return Flow::Parked,
         Ok(runs) if multi::queues(cx.session, command) => {
             let queued = multi::enqueue(cx, command, runs, args);
             queued.unwrap_or_else(|failure| reject(cx, index, command, start, &failure))
@@ -182,16 +185,31 @@ fn must_wait(cx: &Context<'_>, command: &Command) -> bool {
     if cx.shared.pause.until_ms() == 0 || cx.many.is_some() {
         return false;
     }
-    let writes = |command: &Command| command.has(table::WRITE | table::MAY_REPLICATE);
     match cx.shared.pause.scope(cx.now_ms) {
         None => false,
         Some(Scope::All) => true,
-        Some(Scope::Writes) if command.name == "exec" => {
-            let queue = cx.session.queue.as_ref();
-            queue.is_some_and(|queue| queue.requests.iter().any(|request| writes(request.command)))
-        }
-        Some(Scope::Writes) => writes(command),
+        Some(Scope::Writes) => does(cx, command, table::WRITE | table::MAY_REPLICATE),
     }
+}
+
+/// Whether a command has to wait until the store has caught up. One that empties databases need not: it adds nothing.
+/// Neither need one that is only queued.
+fn must_park(cx: &Context<'_>, command: &Command) -> bool {
+    let (store, queues) = (cx.shared.databases.store(), multi::queues(cx.session, command));
+    (cx.writers_wait || !store.write_delay().is_zero())
+        && cx.many.is_none()
+        && !queues
+        && !command.has(table::ALONE)
+        && does(cx, command, table::WRITE)
+}
+
+/// Whether a command, or any that an `EXEC` runs, has one of these flags.
+fn does(cx: &Context<'_>, command: &Command, flags: table::Flags) -> bool {
+    if command.name != "exec" {
+        return command.has(flags);
+    }
+    let queue = cx.session.queue.as_ref();
+    queue.is_some_and(|queue| queue.requests.iter().any(|request| request.command.has(flags)))
 }
 
 /// Runs one command, shows it to those who watch, and notes how it went. One that goes on beside the loop is noted when

@@ -40,6 +40,7 @@ pub(crate) fn report(shared: &Shared) -> Value {
         "network": { "bytes_in": sum(shared, |m| &m.bytes_in), "bytes_out": sum(shared, |m| &m.bytes_out) },
         "errors": sum(shared, |m| &m.errors),
         "conflicts_retried": sum(shared, |m| &m.conflicts),
+        "parks": sum(shared, |m| &m.parks),
         "wakeups": sum(shared, |m| &m.wakeups),
         "loops": shared.loops.len(),
         "group_commits": sizes(shared, "writes", |metrics| &metrics.group_sizes),

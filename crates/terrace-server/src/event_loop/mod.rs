@@ -8,6 +8,7 @@
 
 mod accept;
 mod finish;
+mod park;
 mod pause;
 mod push;
 mod runs;
@@ -22,6 +23,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
+use self::park::Parking;
 use self::runs::PendingRead;
 use crate::connection::Connection;
 use crate::group::Group;
@@ -67,6 +69,8 @@ pub(crate) struct EventLoop {
     spare_buffers: Vec<Vec<u8>>,
     /// Connections with a request that waits for the end of a pause, by slot and client.
     postponed: Vec<(usize, u64)>,
+    /// Connections whose writes wait for the store.
+    parking: Parking,
     /// The pause was changed since they were looked at.
     pause_changed: bool,
     now_ms: u64,
@@ -104,6 +108,7 @@ impl EventLoop {
             reads: Vec::new(),
             spare_buffers: Vec::new(),
             postponed: Vec::new(),
+            parking: Parking::default(),
             pause_changed: false,
             swept_at_ms: 0,
             deadline_ns: None,
@@ -126,6 +131,8 @@ impl EventLoop {
             }
             self.now_ms = self.shared.now_ms();
             self.handle.metrics.wakeups.add(1);
+            // First, so that they come before what arrives now.
+            self.unpark();
             self.take_events(&events);
             self.take_messages();
             self.end_pause();
@@ -155,8 +162,7 @@ impl EventLoop {
     /// How long the next turn may wait for events.
     fn timeout(&self) -> Option<Duration> {
         let timeout = self.timeout_without_pause();
-        let pause = self.until_pause_ends();
-        pause.map_or(timeout, |pause| Some(timeout.map_or(pause, |timeout| timeout.min(pause))))
+        [timeout, self.until_pause_ends(), self.until_unparked()].into_iter().flatten().min()
     }
 
     fn timeout_without_pause(&self) -> Option<Duration> {
@@ -298,7 +304,8 @@ impl EventLoop {
             let Some(connection) = &self.connections[slot] else { continue };
             let active_at_ms =
                 connection.session.info.active_at_ms.load(std::sync::atomic::Ordering::Relaxed);
-            if !connection.waiting && self.now_ms.saturating_sub(active_at_ms) > timeout_ms {
+            let waits = connection.waiting || connection.postponed.is_some();
+            if !waits && self.now_ms.saturating_sub(active_at_ms) > timeout_ms {
                 self.kill(slot);
             }
         }

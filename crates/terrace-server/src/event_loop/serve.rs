@@ -146,7 +146,7 @@ impl EventLoop {
                 }
             } else if reads.is_empty() {
                 let joins = grouped.is_some_and(|(_, command)| command.has(GROUPED));
-                if joins && !last && at >= alone_until {
+                if joins && !last && at >= alone_until && self.takes_writes() {
                     let end = self.run_writes(connection, &mut buf[at..], &mut start_ns);
                     match end {
                         Written::Up(len) => at += len,
@@ -183,6 +183,11 @@ impl EventLoop {
             && commands::may_run(session, found, args)
     }
 
+    /// Whether a write need not wait for the store.
+    fn takes_writes(&self) -> bool {
+        self.parking.is_empty() && self.shared.databases.store().write_delay().is_zero()
+    }
+
     pub(super) fn context<'a>(
         &'a mut self,
         session: &'a mut Session,
@@ -196,6 +201,7 @@ impl EventLoop {
             group: &mut self.group,
             metrics: &self.handle.metrics,
             now_ms: self.now_ms,
+            writers_wait: !self.parking.is_empty(),
             started_ns: 0,
             quiet: false,
             mutes_errors: false,
@@ -263,7 +269,7 @@ impl EventLoop {
             Flow::Job(_) | Flow::Synced { .. } => {
                 Some((Ran::beside(index, command, args), observe::cut(args)))
             }
-            Flow::Done | Flow::Close | Flow::Postponed => None,
+            Flow::Done | Flow::Close | Flow::Postponed | Flow::Parked => None,
         };
         let penalty_ms = std::mem::take(&mut connection.session.penalty_ms);
         if penalty_ms > 0 {
@@ -288,10 +294,14 @@ impl EventLoop {
                 connection.postponed = Some(Queued { command, args: args.to_kept() });
                 self.postpone(connection.session.slot, connection.session.info.id);
             }
+            Flow::Parked => {
+                connection.postponed = Some(Queued { command, args: args.to_kept() });
+                self.park(connection.session.slot, connection.session.info.id);
+            }
         }
     }
 
-    /// Runs the request that waited for the end of a pause; it may have to wait again.
+    /// Runs the request that waited for the end of a pause or for the store; it may have to wait again.
     fn run_postponed(&mut self, connection: &mut Connection) {
         let Some(request) = connection.postponed.take() else { return };
         let index = commands::find(request.command.name.as_bytes()).map(|(index, _)| index);

@@ -172,6 +172,21 @@ pub(super) const PARAMETERS: &[Parameter] = &[
     ),
     row("dir", Kind::Text, "data", (Store, AtStart), "The directory of the store, created when missing."),
     row(
+        "backup-dir",
+        Kind::Text,
+        "",
+        (Store, Anytime),
+        "The directory of backups in which SAVE and BGSAVE make a generation, as BACKUP TO does; best on another disk. \
+         Empty: they sync the log and copy nothing.",
+    ),
+    row(
+        "backup-keep",
+        integer(0, i64::MAX),
+        "0",
+        (Store, Anytime),
+        "Generations that SAVE and BGSAVE leave in backup-dir, the new one included; 0 keeps all.",
+    ),
+    row(
         "durability",
         Kind::OneOf(&DURABILITY_LEVELS),
         "interval",

@@ -44,6 +44,7 @@ pub struct Batch {
     /// The keyspaces of all keys, with the numbers under which they are encoded.
     keyspaces: Vec<(Arc<KeyspaceState>, KeyspaceId)>,
     durability: Option<Durability>,
+    waits: bool,
     error: Option<Error>,
 }
 
@@ -60,7 +61,17 @@ impl Batch {
     pub(super) fn new(handle: &Arc<Handle>) -> Self {
         let handle = Arc::clone(handle);
         let (body, reads, keyspaces) = (Vec::new(), Vec::new(), Vec::new());
-        Self { handle, body, count: 0, has_ranges: false, reads, keyspaces, durability: None, error: None }
+        Self {
+            handle,
+            body,
+            count: 0,
+            has_ranges: false,
+            reads,
+            keyspaces,
+            durability: None,
+            waits: true,
+            error: None,
+        }
     }
 
     /// Adds a put to the default keyspace.
@@ -266,6 +277,14 @@ impl Batch {
         self
     }
 
+    /// Has the commit never wait for back-pressure, for threads that must go on: they ask [`crate::Db::write_delay`]
+    /// first and come back after that time. The write is counted against the pace like any other, so what comes
+    /// after it waits the longer. Whoever does not ask can fill the memory beyond its limits.
+    pub fn without_delay(&mut self) -> &mut Self {
+        self.waits = false;
+        self
+    }
+
     /// The number of writes.
     pub fn len(&self) -> usize {
         self.count as usize
@@ -297,6 +316,7 @@ impl Batch {
                 pinned: None,
                 keyspaces: &self.keyspaces,
                 durability: self.handle.raised(self.durability),
+                waits: self.waits,
             });
             match outcome {
                 // A keyspace was cleared meanwhile, which is no business of a batch that depends on nothing.

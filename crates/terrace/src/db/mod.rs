@@ -24,6 +24,7 @@ mod options;
 mod poison;
 mod range_delete;
 mod read;
+mod read_only;
 mod recovery;
 mod scheduled;
 mod seal;
@@ -114,11 +115,24 @@ impl Db {
     }
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Self> {
-        let core = open::open(path, options)?;
+        Self::of(open::open(path, options)?)
+    }
+
+    fn of(core: Arc<core::Core>) -> Result<Self> {
         let default = core.open_keyspace(keyspaces::DEFAULT_KEYSPACE);
         let default = default.inspect_err(|_| drop(core.shut_down()))?;
         let handle = Arc::new(Handle { core, default });
         Ok(Self { default: handle.default_keyspace() })
+    }
+
+    /// Opens the store in a directory to read it only, also while another process has it open; see
+    /// [`Options::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open_read_only(path)
+    }
+
+    pub(crate) fn open_read_only_with(path: &Path, options: &Options) -> Result<Self> {
+        Self::of(read_only::open_read_only(path, options)?)
     }
 
     /// A moment of the store, for whoever copies it; see `checkpoint`.
@@ -219,6 +233,14 @@ impl Db {
         let core = &self.handle().core;
         core.check_open()?;
         core.sync_to(core.last_seqno())
+    }
+
+    /// How long a write that comes now would have to wait for the store to catch up; zero when it is admitted (or
+    /// refused) at once. For threads that must not be held up: they do other things for this long, at most a tenth
+    /// of a second, ask again, and then commit a batch [`Batch::without_delay`]. One load of a flag when there is
+    /// no pressure, otherwise two short locks.
+    pub fn write_delay(&self) -> std::time::Duration {
+        self.handle().core.write_delay()
     }
 
     /// Calls `then` once the write numbered `seqno` (from [`Batch::commit`]) survives a power loss, or with

@@ -150,6 +150,9 @@ impl Pace {
     }
 }
 
+/// How long a writer that must not wait leaves a full store alone before it asks again.
+const FULL_PAUSE: Duration = Duration::from_millis(5);
+
 /// What a writer has to do before it may write.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Admission {
@@ -205,33 +208,50 @@ impl Stall {
         self.pressed.load(Ordering::Relaxed)
     }
 
-    /// Called before a write of `bytes` while there is pressure, with the size of the active memtable; serves
-    /// the delay that is due, if any.
+    /// Called before a write of `bytes` while there is pressure, with the size of the active memtable. What is
+    /// admitted is charged; the delay that is due is served if `waits`.
     #[cold]
-    pub(super) fn admit(&self, bytes: u64, active_bytes: u64, clock: &dyn Clock) -> Admission {
+    pub(super) fn admit(&self, bytes: u64, active_bytes: u64, waits: bool, clock: &dyn Clock) -> Admission {
         let pace = *self.pace.lock();
         let debt = pace.load.debt(active_bytes);
         if debt.is_full() {
             return Admission::Full;
         }
         if let Some(rate) = pace.rate(debt) {
-            self.charge((bytes as f64 * 1e9 / rate) as u64, clock);
+            let owed_ns = self.charge((bytes as f64 * 1e9 / rate) as u64, clock);
+            if waits && owed_ns >= MIN_DELAY_NS {
+                let start_ns = clock.monotonic_ns();
+                clock.sleep(Duration::from_nanos(owed_ns.min(MAX_DELAY_NS)));
+                self.count(clock.monotonic_ns().saturating_sub(start_ns));
+            }
         }
         Admission::Go
     }
 
-    /// Puts a write of this cost into the token bucket, and waits until it is level again or long enough.
-    fn charge(&self, cost_ns: u64, clock: &dyn Clock) {
+    /// How long a writer that does not wait in `admit` should wait before its write, with the size of the active
+    /// memtable; zero if not at all. Unlike one that waits there it waits for the whole of what is owed.
+    #[cold]
+    pub(super) fn delay(&self, active_bytes: u64, clock: &dyn Clock) -> Duration {
+        let pace = *self.pace.lock();
+        let debt = pace.load.debt(active_bytes);
+        if debt.is_full() {
+            return FULL_PAUSE;
+        }
+        if pace.rate(debt).is_none() {
+            return Duration::ZERO;
+        }
+        let owed_ns = self.level_at_ns.load(Ordering::Relaxed).saturating_sub(clock.monotonic_ns());
+        if owed_ns < MIN_DELAY_NS { Duration::ZERO } else { Duration::from_nanos(owed_ns) }
+    }
+
+    /// Puts a write of this cost into the token bucket; returns how long until that is level again.
+    fn charge(&self, cost_ns: u64, clock: &dyn Clock) -> u64 {
         let now_ns = clock.monotonic_ns();
         let earliest_ns = now_ns.saturating_sub(MAX_DELAY_NS);
         let advance = |level: u64| Some((level.max(earliest_ns) + cost_ns).min(now_ns + MAX_OWED_NS));
         let before = self.level_at_ns.fetch_update(Ordering::Relaxed, Ordering::Relaxed, advance);
         let level = before.ok().and_then(advance).unwrap_or(now_ns);
-        let owed_ns = level.saturating_sub(now_ns);
-        if owed_ns >= MIN_DELAY_NS {
-            clock.sleep(Duration::from_nanos(owed_ns.min(MAX_DELAY_NS)));
-            self.count(clock.monotonic_ns().saturating_sub(now_ns));
-        }
+        level.saturating_sub(now_ns)
     }
 
     /// Waits until something has changed or `timeout` has passed; the caller looks at the state again either way.
@@ -336,7 +356,7 @@ mod tests {
         for _ in 0..(3u64 << 30) / PUT {
             let start_ns = clock.monotonic_ns();
             if stall.is_pressed() {
-                assert_eq!(stall.admit(PUT, active, &clock), Admission::Go, "{:?}", load.debt(active));
+                assert_eq!(stall.admit(PUT, active, true, &clock), Admission::Go, "{:?}", load.debt(active));
             }
             longest_ns = longest_ns.max(clock.monotonic_ns() - start_ns);
             clock.advance(Duration::from_nanos(PUT_NS));
@@ -364,5 +384,27 @@ mod tests {
         }
         assert!(stall.counts().0 > 1000, "the writer was slowed down");
         assert!(longest_ns <= MAX_DELAY_NS, "{longest_ns}");
+    }
+
+    /// A writer that asks before it writes and then does not wait is held to the same rate as one that waits.
+    #[test]
+    fn who_asks_first_is_paced_like_who_waits() {
+        let (clock, stall) = (ManualClock::default(), Stall::default());
+        clock.advance(Duration::from_secs(1));
+        stall.update(&Load { sealed_bytes: 280, write_buffers: 4, ..LOAD }, &clock);
+        let rate = admitted_rate(0.7, INITIAL_RATE).unwrap();
+        let (start_ns, mut written) = (clock.monotonic_ns(), 0.0);
+        while written < rate / 2.0 {
+            assert_eq!(stall.admit(64 << 10, 0, false, &clock), Admission::Go);
+            written += f64::from(64 << 10);
+            clock.advance(stall.delay(0, &clock));
+        }
+        let seconds = (clock.monotonic_ns() - start_ns) as f64 / 1e9;
+        assert!((0.45..0.55).contains(&seconds), "{seconds}");
+        assert_eq!(stall.counts().0, 0, "nobody slept");
+        stall.update(&Load { sealed_bytes: 400, ..LOAD }, &clock);
+        assert_eq!(stall.delay(0, &clock), FULL_PAUSE);
+        stall.update(&Load { sealed_bytes: 0, ..LOAD }, &clock);
+        assert_eq!(stall.delay(0, &clock), Duration::ZERO);
     }
 }

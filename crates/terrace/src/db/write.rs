@@ -48,6 +48,8 @@ pub(super) struct Commit<'a> {
     pub(super) keyspaces: &'a [(Arc<KeyspaceState>, KeyspaceId)],
     /// What the write must survive.
     pub(super) durability: Durability,
+    /// Whether it waits when the store is under pressure.
+    pub(super) waits: bool,
 }
 
 impl Core {
@@ -71,7 +73,7 @@ impl Core {
     fn apply_one(&self, hash: u64, entry: EntryRef<'_>, body: &[u8]) -> Result<Seqno> {
         let body_crc = if self.wal.is_some() { checksum::plain(body) } else { 0 };
         loop {
-            self.admit(body.len() as u64)?;
+            self.admit(body.len() as u64, true)?;
             let mut shard = self.shards.lock(self.shards.of(hash));
             let active = if self.reserve(&mut shard, body.len())? {
                 let seqno = self.append(&mut shard, 1, body, body_crc)?;
@@ -106,7 +108,7 @@ impl Core {
         let mut judged = None;
         let mut judge = !commit.scans.is_empty();
         let last = loop {
-            self.admit(commit.body.len() as u64)?;
+            self.admit(commit.body.len() as u64, commit.waits)?;
             if judge {
                 judged = Some(self.judge(commit)?);
             }
@@ -158,15 +160,35 @@ impl Core {
 
     /// Refuses, delays or admits a write, as the state of the store asks.
     #[inline]
-    fn admit(&self, bytes: u64) -> Result<()> {
+    fn admit(&self, bytes: u64, waits: bool) -> Result<()> {
         self.check_open()?;
         self.poison.check()?;
-        if self.stall.is_pressed() {
-            while self.stall.admit(bytes, self.active_bytes(), &*self.env.clock) == Admission::Full {
-                self.wait_for_room()?;
+        if self.stall.is_pressed() { self.admit_under_pressure(bytes, waits) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn admit_under_pressure(&self, bytes: u64, waits: bool) -> Result<()> {
+        // Without threads nobody else makes room.
+        let waits = waits || self.env.spawn.is_none();
+        while self.stall.admit(bytes, self.active_bytes(), waits, &*self.env.clock) == Admission::Full {
+            if !waits {
+                return self.work.retryable_error();
             }
+            self.wait_for_room()?;
         }
         Ok(())
+    }
+
+    /// How long a write should wait before it comes; zero if it is admitted, or refused, at once.
+    pub(super) fn write_delay(&self) -> Duration {
+        let refused = || {
+            self.check_open().and_then(|()| self.poison.check()).is_err()
+                || self.work.retryable_error().is_err()
+        };
+        if !self.stall.is_pressed() || refused() {
+            return Duration::ZERO;
+        }
+        self.stall.delay(self.active_bytes(), &*self.env.clock)
     }
 
     fn active_bytes(&self) -> u64 {

@@ -62,7 +62,9 @@ pub(super) fn clients(shared: &Shared, out: &mut String) {
     field(out, "maxclients", shared.settings.max_clients());
     field(out, "client_recent_max_input_buffer", input.unwrap_or(0));
     field(out, "client_recent_max_output_buffer", output.unwrap_or(0));
-    field(out, "blocked_clients", shared.pause.waiting());
+    let parked = shared.parked.load(Ordering::Relaxed);
+    field(out, "blocked_clients", shared.pause.waiting() + parked);
+    field(out, "terrace_parked_clients", parked);
     field(out, "tracking_clients", shared.tracker.totals().clients);
     field(out, "pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
     zeros(out, &["clients_in_timeout_table", "total_blocking_keys"]);
@@ -123,26 +125,31 @@ pub(super) fn memory(shared: &Shared, out: &mut String) {
 
 pub(super) fn persistence(shared: &Shared, out: &mut String) {
     let stats = shared.databases.store().stats();
-    let saves = &shared.saves;
+    let (saves, rewrites) = (&shared.saves, &shared.rewrites);
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, u64::cast_signed);
+    let now_ms = shared.now_ms();
+    let safe = if saves.generation().is_some() { saves.last_seqno() } else { stats.log.durable_seqno };
     let status = |failed: bool| if failed { "err" } else { "ok" };
     heading(out, "Persistence");
     zeros(out, &["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
     field(out, "current_fork_perc", "0.00");
     zeros(out, &["current_save_keys_processed", "current_save_keys_total"]);
-    field(out, "rdb_changes_since_last_save", stats.last_seqno.saturating_sub(stats.log.durable_seqno));
+    field(out, "rdb_changes_since_last_save", stats.last_seqno.saturating_sub(safe));
     field(out, "rdb_bgsave_in_progress", u8::from(saves.is_running()));
     field(out, "rdb_last_save_time", saves.last_s().max(shared.started_at_ms / 1000));
     field(out, "rdb_last_bgsave_status", status(saves.has_failed()));
-    field(out, "rdb_last_bgsave_time_sec", -1);
-    field(out, "rdb_current_bgsave_time_sec", -1);
+    field(out, "rdb_last_bgsave_time_sec", seconds(saves.last_took_s()));
+    field(out, "rdb_current_bgsave_time_sec", seconds(saves.running_s(now_ms)));
     field(out, "rdb_saves", saves.count());
     zeros(out, &["rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
     field(out, "aof_enabled", u8::from(shared.settings.configuration().is_on("appendonly")));
-    zeros(out, &["aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    field(out, "aof_last_rewrite_time_sec", -1);
-    field(out, "aof_current_rewrite_time_sec", -1);
-    field(out, "aof_last_bgrewrite_status", status(saves.has_failed()));
-    zeros(out, &["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    field(out, "aof_rewrite_in_progress", u8::from(rewrites.is_running()));
+    zeros(out, &["aof_rewrite_scheduled"]);
+    field(out, "aof_last_rewrite_time_sec", seconds(rewrites.last_took_s()));
+    field(out, "aof_current_rewrite_time_sec", seconds(rewrites.running_s(now_ms)));
+    field(out, "aof_last_bgrewrite_status", status(rewrites.has_failed()));
+    field(out, "aof_rewrites", rewrites.count());
+    field(out, "aof_rewrites_consecutive_failures", u8::from(rewrites.has_failed()));
     field(out, "aof_last_write_status", status(stats.background_error.is_some()));
     zeros(out, &["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
     field(out, "terrace_durability", shared.settings.durability().name());
@@ -150,6 +157,11 @@ pub(super) fn persistence(shared: &Shared, out: &mut String) {
     field(out, "terrace_log_syncs", stats.log.syncs);
     field(out, "terrace_last_seqno", stats.last_seqno);
     field(out, "terrace_durable_seqno", stats.log.durable_seqno);
+    if let Some(generation) = saves.generation() {
+        field(out, "terrace_backup_generation", generation.number);
+        field(out, "terrace_backup_bytes", generation.bytes);
+        field(out, "terrace_backup_new_bytes", generation.new_bytes);
+    }
 }
 
 pub(super) fn stats(shared: &Shared, out: &mut String) {

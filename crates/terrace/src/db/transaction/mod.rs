@@ -310,6 +310,7 @@ impl Transaction {
             pinned: Some(seqno),
             keyspaces: &keyspaces,
             durability: handle.raised(durability),
+            waits: true,
         })
     }
 }
