@@ -79,18 +79,22 @@ fn run(seed: u64, real: &std::path::Path, tally: &mut Tally) -> Result<(), Strin
             2..=5 => {
                 let (at, upkeep) = (rng.below(twins.len() as u64) as usize, Upkeep::draw(&rng));
                 if upkeep == Upkeep::Reopen {
-                    twins.iter_mut().for_each(|twin| twin.snapshots.clear());
+                    for twin in &mut twins {
+                        twin.snapshots.clear();
+                    }
                 }
                 let done = twins[at].upkeep(upkeep);
                 done.map_err(|error| format!("seed {seed}, step {step}: {upkeep:?} of {at}: {error}"))?;
                 tally.add("upkeep", 1);
             }
-            6..=7 => twins.iter_mut().for_each(|twin| {
-                if twin.snapshots.len() == SNAPSHOTS {
-                    twin.snapshots.remove(0);
+            6..=7 => {
+                for twin in &mut twins {
+                    if twin.snapshots.len() == SNAPSHOTS {
+                        twin.snapshots.remove(0);
+                    }
+                    twin.snapshots.push(twin.db.snapshot());
                 }
-                twin.snapshots.push(twin.db.snapshot());
-            }),
+            }
             _ => {
                 let operation = Operation::draw(&rng, step);
                 let answers = twins.iter().map(|twin| operation.apply(&twin.db, &twin.snapshots));
