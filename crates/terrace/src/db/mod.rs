@@ -26,6 +26,7 @@ mod range_delete;
 mod read;
 mod read_only;
 mod recovery;
+mod scheduled;
 mod seal;
 mod shards;
 mod skipping;
@@ -57,6 +58,8 @@ pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES};
 pub use iter::Iter;
 pub use keyspace::Keyspace;
 pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options, RecoveryProgress};
+#[cfg(any(test, feature = "testing"))]
+pub use scheduled::BackgroundStep;
 pub use snapshot::Snapshot;
 pub use stats::{BlobStats, CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
 pub use transact::MAX_TRANSACTION_ATTEMPTS;
