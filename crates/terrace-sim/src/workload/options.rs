@@ -5,7 +5,7 @@ use std::time::Duration;
 use terrace::{Append, Compression, Durability, Options, SeededRng};
 
 /// Options of small stores, any mix of them.
-pub(super) fn random_options(rng: &SeededRng) -> (Options, Durability) {
+pub(crate) fn random_options(rng: &SeededRng) -> (Options, Durability) {
     let pick = |choices: &[u64]| choices[rng.below(choices.len() as u64) as usize];
     let durability = match rng.below(4) {
         0 => Durability::Memory,
@@ -30,6 +30,7 @@ pub(super) fn random_options(rng: &SeededRng) -> (Options, Durability) {
         .l0_limit(l0_runs + 1 + rng.below(20) as usize)
         .background_compaction(rng.chance(80))
         .map_tables(rng.chance(30))
-        .merge_operator(Append);
+        .merge_operator(Append)
+        .blob_from(pick(&[0, 32, 32, 200, 1000]) as usize);
     (options, durability)
 }

@@ -18,10 +18,11 @@ use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, KeyspaceId, Merging, Result};
+use crate::blob::BlobFile;
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
-use crate::version::{Edit, Manifest, Presence, State, names, probe};
+use crate::version::{Blobs, Edit, Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, check_start};
 
 /// Smallest and largest arena chunk of a memtable shard.
@@ -142,6 +143,8 @@ pub(super) fn build(
     };
     let manifest_path = dir.join(names::manifest(manifest.id()));
     let version = state.version(open).map_err(|detail| Error::corruption(&manifest_path, 0, detail))?;
+    let open_blob = |meta| Arc::new(BlobFile::open(Arc::clone(&env.fs), dir, meta));
+    let version = version.with_blobs(Blobs::default().next(&state.blobs, open_blob));
     let write_buffer = options.effective_write_buffer() as usize;
     let per_shard = write_buffer / options.shards / 8;
     let memtable_options = MemtableOptions {
@@ -199,7 +202,7 @@ fn remove_orphans(core: &Core) -> Result<()> {
         core.env.fs.remove(&path).at("remove", &path)?;
     }
     // The number of an orphan was given out without being recorded; it must not come back.
-    let used = names::largest_table_id(&listed).map_or(0, |id| id.0);
+    let used = names::largest_data_id(&listed).map_or(0, |id| id.0);
     core.next_file_id.fetch_max(used + 1, Ordering::Relaxed);
     Ok(())
 }

@@ -67,6 +67,8 @@ pub(super) struct Work {
     /// What each kind of work failed with last, until it succeeds.
     failures: Mutex<BTreeMap<&'static str, Error>>,
     panics: AtomicU64,
+    /// In a store without threads: somebody else chooses the moments (see `scheduled`).
+    pub(super) held: AtomicBool,
 }
 
 impl Work {
