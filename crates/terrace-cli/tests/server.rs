@@ -54,11 +54,14 @@ fn databases_are_chosen_by_the_url_and_a_password_is_asked_for() {
 }
 
 #[test]
-fn a_store_that_is_served_is_locked_for_others() {
+fn a_store_that_is_served_can_be_read_and_is_locked_for_who_would_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    let _server = Server::start(&path, &[]);
-    let said = Place::existing(&path).fails(3, &["count"]);
+    let server = Server::start(&path, &[]);
+    terrace().args(["put", "--url", &server.url(), "key", "value"]).assert().success();
+    terrace().args(["get", "key", "--dir"]).arg(&path).assert().success().stdout("value");
+    terrace().args(["count", "--dir"]).arg(&path).assert().success().stdout("1\n");
+    let said = Place::existing(&path).fails(3, &["del", "key"]);
     assert!(said.contains("LOCK is locked by process") && said.contains("--url"), "{said}");
     terrace().args(["serve", "--port", "0", "--dir"]).arg(&path).assert().code(3);
 }

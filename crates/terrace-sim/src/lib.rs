@@ -6,6 +6,7 @@
 //! - [`crash`]: a small workload cut at every operation of the file system, under every kind of loss;
 //! - [`damage`]: every bit, every length, every file of small stores;
 //! - [`errors`]: every call of every kind made to fail;
+//! - [`metamorphic`]: the same operations under different options;
 //! - [`linear`]: concurrent histories and the order that must be in them;
 //! - [`kill`]: real processes that get SIGKILL;
 //! - [`spread`] and [`tally`]: many runs side by side, and what they report;
@@ -17,6 +18,7 @@ pub mod errors;
 pub mod hooks;
 pub mod kill;
 pub mod linear;
+pub mod metamorphic;
 pub mod model;
 pub mod simulation;
 pub mod spread;

@@ -1,7 +1,9 @@
 //! Deterministic simulation: a random workload on a machine that fails, and a model that says what must be left.
 //!
 //! One seed is one run, byte for byte: options, operations, faults, crashes, time and background work all follow
-//! from it, in one thread. Now and then a call of the file system fails, the disk is full, or the machine goes
+//! from it, in one thread. In most runs the seed also says which piece of background work is done between which two
+//! operations (a flush, a compaction, a sync, the next memtable), and what comes in between the blocks of a
+//! compaction; in the others the writes do it as soon as it is due. Now and then a call of the file system fails, the disk is full, or the machine goes
 //! down (in an operation, between two, or while it recovers); then the store is opened again, and must hold the
 //! outcome of some prefix of the writes that is as long as its durability has promised.
 //!
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use terrace::BackgroundStep;
 use terrace::{CrashPolicy, Durability, Env, Fault, FaultFs, FaultOp, FaultRule, ManualClock, PowerLoss};
 use terrace::{Rng, SeededRng, SimFs};
 
@@ -131,6 +134,8 @@ struct Simulation {
     step: u64,
     /// Of 1,000 steps so many end in danger: each seed has its own.
     dangers_per_mille: u64,
+    /// How often background work comes between two steps, in percent; 0 if writes do it themselves, as it is due.
+    eagerness: u64,
 }
 
 impl Simulation {
@@ -146,6 +151,11 @@ impl Simulation {
         );
         let workload = Workload::new(env, PathBuf::from("/data/store"), seed)?;
         let dangers_per_mille = [0, 5, 20, 60][rng.below(4) as usize];
+        let eagerness = [0, 2, 10, 40][rng.below(4) as usize];
+        let mut workload = workload;
+        if eagerness > 0 {
+            workload.hold_background_work();
+        }
         let (promised, tally) = (Promised::new(), Tally::default());
         let danger = Danger::None;
         let step = 0;
@@ -161,6 +171,7 @@ impl Simulation {
             tally,
             step,
             dangers_per_mille,
+            eagerness,
         })
     }
 
@@ -171,7 +182,7 @@ impl Simulation {
             if self.danger == Danger::None && self.rng.below(1000) < self.dangers_per_mille {
                 self.endanger();
             }
-            let outcome = self.workload.step(number);
+            let outcome = self.background().and_then(|()| self.workload.step(number));
             self.tally.add("operations", 1);
             match outcome {
                 Ok(()) if !self.disk.is_stopped() => self.promised.note(&mut self.workload),
@@ -193,6 +204,17 @@ impl Simulation {
             self.danger = Danger::Fault;
             self.recover()?;
             self.workload.finish()?;
+        }
+        Ok(())
+    }
+
+    /// What threads would do before the next operation: any steps, in an order and a number that the seed chooses.
+    fn background(&mut self) -> Result<(), Trouble> {
+        const STEPS: [BackgroundStep; 4] =
+            [BackgroundStep::Flush, BackgroundStep::Compact, BackgroundStep::Prepare, BackgroundStep::Sync];
+        while self.rng.chance(self.eagerness) {
+            self.workload.background(STEPS[self.rng.below(4) as usize])?;
+            self.tally.add("background_steps", 1);
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use terrace::{Clock, Db, Durability, Env, Error, Keyspace, ManualClock, Options, SeededRng, Snapshot};
 use terrace::{Rng, WriteOptions};
 
-use self::options::random_options;
+pub(crate) use self::options::random_options;
 use crate::model::{Cell, Change, Model};
 
 /// A store under test with its model.
@@ -44,6 +44,8 @@ pub struct Workload {
     settled: bool,
     /// The machine may fail, so background work may have.
     unreliable: bool,
+    /// The moments of background work are chosen by the caller.
+    holds_work: bool,
 }
 
 /// Choices lie this close together in `left_out`.
@@ -80,7 +82,14 @@ type Step = Result<(), Trouble>;
 /// The manual clock, but for one thing: when the store sleeps (back-pressure, say), only monotonic time moves,
 /// so that expiry depends on nothing but the operations.
 #[derive(Debug)]
-struct StillClock(Arc<ManualClock>);
+pub(crate) struct StillClock(Arc<ManualClock>);
+
+impl StillClock {
+    /// A view of `clock` under which nobody's sleep moves it.
+    pub(crate) fn new(clock: &Arc<ManualClock>) -> Self {
+        Self(Arc::clone(clock))
+    }
+}
 
 impl Clock for StillClock {
     fn now_ms(&self) -> u64 {
@@ -119,7 +128,7 @@ impl Workload {
     pub fn new(mut env: Env, dir: PathBuf, seed: u64) -> Result<Self, String> {
         let rng = SeededRng::new(seed);
         let clock = Arc::new(ManualClock::default());
-        env.clock = Arc::new(StillClock(Arc::clone(&clock)));
+        env.clock = Arc::new(StillClock::new(&clock));
         let (options, durability) = random_options(&rng);
         let options = options.env(env.clone());
         let left_out = if rng.chance(60) { rng.next_u64() & rng.next_u64() } else { 0 };
@@ -142,6 +151,7 @@ impl Workload {
             written: Vec::new(),
             settled: false,
             unreliable: false,
+            holds_work: false,
         })
     }
 
@@ -449,7 +459,14 @@ impl Workload {
         self.settle();
         check("closed", &matches!(self.db.get("k"), Err(Error::Closed)), &true)?;
         self.db = self.options.clone().open(&self.dir).map_err(show)?;
+        self.hold_again();
         Ok(())
+    }
+
+    fn hold_again(&self) {
+        if self.holds_work {
+            self.db.hold_background_work();
+        }
     }
 }
 

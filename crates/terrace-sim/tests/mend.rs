@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use terrace::{
     CrashPolicy, Db, Env, Error, Finding, KeyRange, ManualClock, Options, PowerLoss, Rng as _, Salvage,
-    SeededRng, SimFs, StoreFiles,
+    SeededRng, SimFs, StoreFiles, WriteOptions,
 };
 
 const STORE: &str = "/store";
@@ -38,7 +38,7 @@ fn write(db: &Db, model: &mut Model, space: &str, key: String, value: Option<Vec
     let keyspace = db.keyspace(space).unwrap();
     let mut batch = db.batch();
     match &value {
-        Some(value) => batch.put_in(&keyspace, &key, value, terrace::WriteOptions::new()),
+        Some(value) => batch.put_in(&keyspace, &key, value, WriteOptions::new()),
         None => batch.delete_in(&keyspace, &key),
     };
     let seqno = batch.commit().unwrap();
@@ -290,4 +290,37 @@ fn inspect_and_dump_show_every_part_of_a_store() {
     sim.overwrite("/store/notes.txt", b"something else entirely").unwrap();
     let refused = files(&sim).dump("notes.txt", &mut |_| Ok(())).unwrap_err();
     assert!(refused.to_string().contains("expected a table"), "{refused}");
+}
+
+#[test]
+fn inspect_tells_what_has_expired() {
+    let sim = SimFs::new();
+    let clock = Arc::new(ManualClock::default());
+    let mut env = env(&sim);
+    env.clock = Arc::clone(&clock) as Arc<dyn terrace::Clock>;
+    let now_ms = env.clock.now_ms();
+    let db = Options::new().background_compaction(false).env(env.clone()).open(STORE).unwrap();
+    let put = |key: String, after_ms: u64| {
+        let options = WriteOptions::new();
+        let options = if after_ms == 0 { options } else { options.expires_at_ms(now_ms + after_ms) };
+        db.put_with(key, "value", options).unwrap();
+    };
+    // One table without expiries, one that expires as a whole, one that does in part.
+    (0..10).for_each(|n| put(format!("a{n}"), 0));
+    db.flush().unwrap();
+    (0..10).for_each(|n| put(format!("b{n}"), 1000 + n));
+    db.flush().unwrap();
+    (0..10).for_each(|n| put(format!("c{n}"), n * 1000));
+    db.flush().unwrap();
+    drop(db);
+    let files = StoreFiles::new(STORE).env(env);
+    let expired = |seen: terrace::Inspection| -> Vec<_> {
+        let mut all: Vec<_> = seen.tables.iter().map(|t| (t.keys.first.key.clone(), t.expired)).collect();
+        all.sort();
+        all.into_iter().map(|(_, expired)| expired).collect()
+    };
+    assert_eq!(expired(files.inspect().unwrap()), [Some(0), Some(0), Some(0)]);
+    clock.advance(std::time::Duration::from_millis(3500));
+    assert_eq!(expired(files.inspect().unwrap()), [Some(0), Some(10), None]);
+    assert_eq!(expired(files.inspect_expired().unwrap()), [Some(0), Some(10), Some(3)]);
 }

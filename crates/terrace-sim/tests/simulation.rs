@@ -31,6 +31,7 @@ fn a_store_on_a_failing_machine_keeps_its_promises() {
     {
         assert!(sum.count(kind) > 20, "{kind}: {sum}");
     }
+    assert!(sum.count("background_steps") > 1_000, "{sum}");
 }
 
 /// The first seed whose run on such a disk breaks a promise.

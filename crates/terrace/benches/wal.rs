@@ -425,7 +425,7 @@ fn print_replay(root: &Path, records: u64) {
             log.append(lane_of(n), &body);
         }
         let (before, mut sum) = (cpu_ns(ClockId::ThreadCPUTime), 0);
-        let report = wal::replay(&env, dir, base::FileId(0), 0, &mut |first, _, body| {
+        let report = wal::replay(&env, dir, base::FileId(0), 0, wal::Writer::None, &mut |first, _, body| {
             sum += first + u64::from(body[0]);
             Ok(())
         });

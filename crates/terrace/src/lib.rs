@@ -107,6 +107,8 @@ pub use upkeep::{
 };
 
 #[cfg(any(test, feature = "testing"))]
+pub use db::BackgroundStep;
+#[cfg(any(test, feature = "testing"))]
 pub use io::{
     fault::{Fault, FaultFs, FaultOp, FaultRule},
     manual::{ManualClock, SeededRng},

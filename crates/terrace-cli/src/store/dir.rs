@@ -25,7 +25,9 @@ impl DirStore {
             let why = if dir.exists() { "it is not a directory" } else { "no such directory" };
             return Err(Failure::error(Code::Store, format!("no store at {}: {why}", dir.display())));
         }
-        let db = Options::new().create_if_missing(create).open(dir).map_err(exit::explain_open)?;
+        let options = Options::new().create_if_missing(create);
+        let db = if access == Access::Read { options.open_read_only(dir) } else { options.open(dir) };
+        let db = db.map_err(exit::explain_open)?;
         let keyspace = match (keyspace, create) {
             (None, _) => Keyspace::clone(&db),
             (Some(name), true) => db.keyspace(name)?,

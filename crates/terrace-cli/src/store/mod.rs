@@ -19,7 +19,9 @@ pub(crate) use range::Range;
 /// What the verb is going to do, which decides whether a store or keyspace may be created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Access {
-    /// Read, or reorganise what is there: neither store nor keyspace is created.
+    /// Read: nothing is changed, and another process may have the store open.
+    Read,
+    /// Delete, or reorganise what is there: neither store nor keyspace is created.
     Existing,
     /// Write: both are created when missing.
     Create,

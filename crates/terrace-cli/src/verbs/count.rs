@@ -21,7 +21,7 @@ pub(crate) struct Count {
 impl Count {
     pub(crate) fn run(self) -> Result<Code> {
         let range = self.keys.to_range(&self.target)?;
-        let mut store = self.target.open(Access::Existing)?;
+        let mut store = self.target.open(Access::Read)?;
         let count = if self.estimate { store.estimate()? } else { store.count(&range)? };
         store.close()?;
         println!("{count}");

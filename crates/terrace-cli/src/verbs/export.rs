@@ -72,7 +72,7 @@ impl Export {
         let name = self.output.as_deref().map_or("-".into(), Path::to_string_lossy);
         let layout = self.layout.layout(&name);
         check_all(self.all, &layout)?;
-        let mut store = self.target.open(Access::Existing)?;
+        let mut store = self.target.open(Access::Read)?;
         let summary = match &self.output {
             None => export_to(&mut *store, self.all, io::stdout().lock(), &layout)?,
             Some(path) => {

@@ -27,7 +27,7 @@ pub(crate) struct Get {
 impl Get {
     pub(crate) fn run(self) -> Result<Code> {
         let key = self.target.bytes(&self.key)?;
-        let mut store = self.target.open(Access::Existing)?;
+        let mut store = self.target.open(Access::Read)?;
         let found = store.get(&key)?;
         store.close()?;
         let Some(record) = found else {

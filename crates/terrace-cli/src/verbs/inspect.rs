@@ -23,6 +23,9 @@ pub(crate) struct Inspect {
     /// Every edit of the manifest, too.
     #[arg(long)]
     history: bool,
+    /// Count the entries that have expired, also where that needs reading whole tables.
+    #[arg(long)]
+    expired: bool,
     /// One JSON object, with everything.
     #[arg(long)]
     json: bool,
@@ -30,7 +33,9 @@ pub(crate) struct Inspect {
 
 impl Inspect {
     pub(crate) fn run(self) -> Result<Code> {
-        let seen = StoreFiles::new(&self.dir).inspect().map_err(exit::explain_files)?;
+        let files = StoreFiles::new(&self.dir);
+        let seen = if self.expired { files.inspect_expired() } else { files.inspect() };
+        let seen = seen.map_err(exit::explain_files)?;
         if self.json {
             println!("{}", to_json(&seen));
         } else {
@@ -98,7 +103,8 @@ fn levels(tables: &[TableInfo]) -> String {
     for info in tables {
         levels.entry(info.level).or_default().push(info);
     }
-    let header = ["level", "runs", "tables", "size", "entries", "tombstones", "expiring", "filter bits"];
+    let header =
+        ["level", "runs", "tables", "size", "entries", "tombstones", "expiring", "expired", "filter bits"];
     let rows = levels.iter().map(|(level, tables)| {
         let sum = |of: fn(&TableInfo) -> u64| tables.iter().map(|info| of(info)).sum::<u64>();
         let entries = sum(|info| info.entries);
@@ -112,10 +118,18 @@ fn levels(tables: &[TableInfo]) -> String {
             units::grouped(entries),
             percent(sum(|info| info.tombstones), entries),
             percent(sum(|info| info.expiring), entries),
+            expired(tables),
             format!("{:.1}", bits / entries.max(1) as f64),
         ]
     });
     table::rows(&header, rows)
+}
+
+/// The expired share of some tables; a lower bound if only reading them would tell.
+fn expired(tables: &[&TableInfo]) -> String {
+    let known = tables.iter().filter_map(|info| info.expired).sum();
+    let share = percent(known, tables.iter().map(|info| info.entries).sum());
+    if tables.iter().all(|info| info.expired.is_some()) { share } else { format!(">= {share}") }
 }
 
 fn tables(tables: &[TableInfo]) -> String {
@@ -169,7 +183,7 @@ fn table_json(info: &TableInfo, at: &dyn Fn(&terrace::KeyAt) -> Value) -> Value 
     json!({
         "file": info.file, "level": info.level, "run": info.run, "bytes": info.bytes, "entries": info.entries,
         "tombstones": info.tombstones, "expiring": info.expiring, "first_expiry_ms": info.first_expiry_ms,
-        "last_expiry_ms": info.last_expiry_ms, "first_seqno": info.seqnos.0, "last_seqno": info.seqnos.1,
+        "last_expiry_ms": info.last_expiry_ms, "expired": info.expired, "first_seqno": info.seqnos.0, "last_seqno": info.seqnos.1,
         "raw_bytes": info.raw_bytes, "blocks": info.blocks,
         "filter_bits_per_entry": info.filter_bits_per_entry, "created_at_ms": info.created_at_ms,
         "first_key": at(&info.keys.first), "last_key": info.keys.last.as_ref().map(at),

@@ -67,7 +67,7 @@ impl Scan {
             keys_only: self.keys_only,
             ..self.keys.to_range(&self.target)?
         };
-        let mut store = self.target.open(Access::Existing)?;
+        let mut store = self.target.open(Access::Read)?;
         if self.json || !io::stdout().is_terminal() {
             print_lines(&mut *store, &range)?;
         } else {

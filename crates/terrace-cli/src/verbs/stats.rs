@@ -20,7 +20,7 @@ pub(crate) struct Stats {
 
 impl Stats {
     pub(crate) fn run(self) -> Result<Code> {
-        let mut store = self.target.open(Access::Existing)?;
+        let mut store = self.target.open(Access::Read)?;
         let stats = store.stats()?;
         store.close()?;
         let mut out = io::stdout().lock();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use terrace::{Append, Compression, Durability, Options, SeededRng};
 
 /// Options of small stores, any mix of them.
-pub(super) fn random_options(rng: &SeededRng) -> (Options, Durability) {
+pub(crate) fn random_options(rng: &SeededRng) -> (Options, Durability) {
     let pick = |choices: &[u64]| choices[rng.below(choices.len() as u64) as usize];
     let durability = match rng.below(4) {
         0 => Durability::Memory,

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use terrace::{Db, Durability, Fs};
+use terrace::{BackgroundStep, Db, Durability, Fs};
 
-use super::{Workload, show, to_cell};
+use super::{Trouble, Workload, show, to_cell};
 use crate::model::{Cells, Change, Model};
 
 /// What the store has promised, kept by whoever lets it go down.
@@ -191,9 +191,21 @@ impl Workload {
         self.options.clone().open(&self.dir)
     }
 
+    /// Leaves it to the caller when background work is done, now and after each opening.
+    pub(crate) fn hold_background_work(&mut self) {
+        self.holds_work = true;
+        self.db.hold_background_work();
+    }
+
+    /// Does a step of background work.
+    pub(crate) fn background(&mut self, step: BackgroundStep) -> Result<(), Trouble> {
+        self.db.background_step(step).map_err(show).map(drop)
+    }
+
     /// Goes on with this store, which holds what the model says.
     pub(crate) fn go_on(&mut self, db: Db, model: Model) {
         (self.db, self.model) = (db, model);
+        self.hold_again();
         (self.settled, self.unreliable) = (false, true);
         self.written.clear();
     }

@@ -104,6 +104,12 @@ pub enum Error {
         /// What was found in it.
         detail: String,
     },
+    /// The store was opened to be read only.
+    #[error("{} was opened to be read only; open it for writing, in one process at a time", path.display())]
+    ReadOnly {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The handle was closed.
     #[error("the store is closed")]
     Closed,
@@ -151,7 +157,7 @@ impl Error {
             Self::Full { .. } => Action::FreeSpace,
             Self::Io { .. } => Action::CheckSystem,
             Self::Corruption { .. } => Action::Restore,
-            Self::Closed | Self::Poisoned { .. } => Action::Reopen,
+            Self::Closed | Self::Poisoned { .. } | Self::ReadOnly { .. } => Action::Reopen,
         }
     }
 

@@ -278,6 +278,7 @@ impl Core {
             self.env.clock.sleep(YIELD_STEP);
             waited += YIELD_STEP;
         }
+        self.interleave();
         self.work.is_stopping()
     }
 

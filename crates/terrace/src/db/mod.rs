@@ -24,7 +24,9 @@ mod options;
 mod poison;
 mod range_delete;
 mod read;
+mod read_only;
 mod recovery;
+mod scheduled;
 mod seal;
 mod shards;
 mod skipping;
@@ -56,6 +58,8 @@ pub use batch::{Batch, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES};
 pub use iter::Iter;
 pub use keyspace::Keyspace;
 pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options, RecoveryProgress};
+#[cfg(any(test, feature = "testing"))]
+pub use scheduled::BackgroundStep;
 pub use snapshot::Snapshot;
 pub use stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
 pub use transact::MAX_TRANSACTION_ATTEMPTS;
@@ -111,11 +115,24 @@ impl Db {
     }
 
     pub(crate) fn open_with(path: &Path, options: Options) -> Result<Self> {
-        let core = open::open(path, options)?;
+        Self::of(open::open(path, options)?)
+    }
+
+    fn of(core: Arc<core::Core>) -> Result<Self> {
         let default = core.open_keyspace(keyspaces::DEFAULT_KEYSPACE);
         let default = default.inspect_err(|_| drop(core.shut_down()))?;
         let handle = Arc::new(Handle { core, default });
         Ok(Self { default: handle.default_keyspace() })
+    }
+
+    /// Opens the store in a directory to read it only, also while another process has it open; see
+    /// [`Options::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Options::new().open_read_only(path)
+    }
+
+    pub(crate) fn open_read_only_with(path: &Path, options: &Options) -> Result<Self> {
+        Self::of(read_only::open_read_only(path, options)?)
     }
 
     /// A moment of the store, for whoever copies it; see `checkpoint`.

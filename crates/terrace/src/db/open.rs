@@ -63,8 +63,7 @@ fn lock_dir(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn LockGuard>> {
     } else if create {
         env.fs.create_dir_all(dir).at("create", dir)?;
     } else {
-        let detail = "the directory does not exist".to_string();
-        return Err(Error::NotAStore { path: dir.to_path_buf(), detail });
+        return Err(not_there(dir));
     }
     let path = dir.join(names::LOCK);
     let content = format!("{}\n", std::process::id());
@@ -75,6 +74,10 @@ fn lock_dir(env: &Env, dir: &Path, create: bool) -> Result<Box<dyn LockGuard>> {
         }
         Err(error) => Err(Error::io("lock", &path, error)),
     }
+}
+
+pub(super) fn not_there(dir: &Path) -> Error {
+    Error::NotAStore { path: dir.to_path_buf(), detail: "the directory does not exist".to_string() }
 }
 
 /// Whether there is a store in `dir`; an error if there is none and none may be made.
@@ -123,7 +126,7 @@ fn settle_path(env: &Env, dir: &Path) -> Result<()> {
 }
 
 /// Everything in memory, as the manifest has it.
-fn build(
+pub(super) fn build(
     env: &Env,
     dir: &Path,
     options: Options,

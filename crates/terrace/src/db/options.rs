@@ -300,6 +300,22 @@ impl Options {
         Db::open_with(path.as_ref(), self)
     }
 
+    /// Opens the store in `path` as it is now, to read it only: every write fails with [`Error::ReadOnly`].
+    ///
+    /// Needs no lock, changes nothing in the directory and starts no thread, so another process may have the store open
+    /// and write to it. What is seen does not move: all writes acknowledged before the call, and of those made during it
+    /// all up to some number. Opening again shows what came since.
+    ///
+    /// The part of the log that is not in tables yet is read into memory, whatever the memory budget: a few write
+    /// buffers at most. Each table takes an open file, whose space returns to the disk only when this handle is
+    /// dropped. If the writer flushes during each of several attempts, this fails with [`Error::Io`].
+    ///
+    /// [`Error::ReadOnly`]: crate::Error::ReadOnly
+    /// [`Error::Io`]: crate::Error::Io
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Db> {
+        Db::open_read_only_with(path.as_ref(), &self)
+    }
+
     /// The memtable size that is in force.
     pub(crate) fn effective_write_buffer(&self) -> u64 {
         self.write_buffer_bytes.unwrap_or((self.memory_budget_bytes / 8).min(DEFAULT_WRITE_BUFFER_MAX_BYTES))

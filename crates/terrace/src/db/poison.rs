@@ -1,5 +1,6 @@
 //! The poison flag: once a write or sync of the log or manifest has failed, what is on disk is unknown, so
-//! writes are refused until the store is reopened. Reads go on.
+//! writes are refused until the store is reopened. Reads go on. A store that is opened to be read only is so from the
+//! start.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,13 +13,19 @@ pub(super) struct Poison {
 }
 
 impl Poison {
-    /// `Error::Poisoned` if the store is poisoned.
+    /// `Error::Poisoned` if the store is poisoned, `Error::ReadOnly` if it never was to be written.
     #[inline]
     pub(super) fn check(&self) -> Result<()> {
         match self.cause.get() {
             None => Ok(()),
+            Some(cause) if matches!(**cause, Error::ReadOnly { .. }) => Err(Error::clone(cause)),
             Some(cause) => Err(Error::Poisoned { cause: Arc::clone(cause) }),
         }
+    }
+
+    /// Whether the store was opened to be read only.
+    pub(super) fn is_read_only(&self) -> bool {
+        matches!(self.check(), Err(Error::ReadOnly { .. }))
     }
 
     /// Poisons the store with `error` (the first one stays) and hands it back for the caller to return. A part

@@ -15,7 +15,7 @@ use crate::base::entry::take_entry;
 use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES};
 use crate::base::{EntryRef, Error, FileId, Kind, RangeDelete, Result, Seqno};
 use crate::version::Edit;
-use crate::wal::{ReplayReport, replay};
+use crate::wal::{ReplayReport, Writer, replay};
 
 /// Recovery tells of its progress after this many entries.
 const PROGRESS_ENTRIES: u64 = 1 << 16;
@@ -28,11 +28,12 @@ pub(super) fn recover_log(core: &mut Core) -> Result<()> {
         let mut progress = Progress::new(core.options.on_recovery.as_ref());
         let mut visit = |first, count, body: &[u8]| {
             replay_record(core, first, count, body)?;
+            make_room(core)?;
             progress.add(count, body.len());
             Ok(())
         };
         let log_start = core.manifest.lock().state().log_start;
-        let report = replay(&core.env, &core.dir, log_start, flushed, &mut visit)?;
+        let report = replay(&core.env, &core.dir, log_start, flushed, Writer::None, &mut visit)?;
         progress.finish();
         report
     };
@@ -81,7 +82,8 @@ impl<'a> Progress<'a> {
     }
 }
 
-fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
+/// Inserts the entries of a record.
+pub(super) fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<()> {
     let mut input = body;
     for seqno in first..first + u64::from(count) {
         let within = |entry: &EntryRef<'_>| {
@@ -105,6 +107,11 @@ fn replay_record(core: &Core, first: Seqno, count: u32, body: &[u8]) -> Result<(
         shard.writer.insert(hash, entry.key, seqno, entry.meta, entry.value);
     }
     core.shards.raise_seqno(first + u64::from(count) - 1);
+    Ok(())
+}
+
+/// Flushes the memtable if it has reached its size.
+fn make_room(core: &Core) -> Result<()> {
     let active = Arc::clone(&core.current().active);
     if active.bytes() as u64 >= core.write_buffer_bytes {
         core.seal(&active, 0)?;

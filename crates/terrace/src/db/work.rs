@@ -67,6 +67,8 @@ pub(super) struct Work {
     /// What each kind of work failed with last, until it succeeds.
     failures: Mutex<BTreeMap<&'static str, Error>>,
     panics: AtomicU64,
+    /// In a store without threads: somebody else chooses the moments (see `scheduled`).
+    pub(super) held: AtomicBool,
 }
 
 impl Work {
@@ -306,7 +308,9 @@ impl Core {
         let panics = self.work.stop();
         // A compaction by hand runs in a thread of the application's; it gives up at its next yield point.
         drop(self.compactions.pause());
-        let outcome = if panics > 0 {
+        let outcome = if self.poison.is_read_only() {
+            Ok(())
+        } else if panics > 0 {
             let detail = std::io::Error::other(format!("{panics} background thread(s) panicked"));
             Err(Error::io("close", &self.dir, detail))
         } else {

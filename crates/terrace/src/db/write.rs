@@ -263,7 +263,7 @@ impl Core {
     /// Waits for the durability that was asked for.
     #[inline]
     fn after_write(&self, seqno: Seqno, durability: Durability) -> Result<()> {
-        if self.env.spawn.is_none() && !self.current().sealed.is_empty() {
+        if !self.leaves_work() && !self.current().sealed.is_empty() {
             self.work_inline()?;
         }
         if self.wal.is_none() {

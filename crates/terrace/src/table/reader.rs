@@ -23,7 +23,7 @@ use super::slot::pin;
 use super::{Found, Summary, table_path};
 use crate::base::error::IoContext;
 use crate::base::{FileId, Result, Seqno};
-use crate::io::Fs;
+use crate::io::{File, Fs};
 
 pub(crate) use lookup::{Lookup, Probe, find_all};
 
@@ -51,6 +51,8 @@ pub(crate) struct Table {
     /// Read the file through a mapping where that is possible.
     mapped: bool,
     pub(super) cache: Arc<Cache>,
+    /// The file, if it was opened ahead of its first use.
+    held: OnceLock<Arc<dyn File>>,
     loaded: OnceLock<Loaded>,
     /// Held while loading, so that a crowd at a new table reads its index once.
     loading: Mutex<()>,
@@ -67,6 +69,7 @@ impl Table {
             fs,
             mapped: false,
             cache,
+            held: OnceLock::new(),
             loaded: OnceLock::new(),
             loading: Mutex::new(()),
             obsolete: AtomicBool::new(false),
@@ -114,6 +117,19 @@ impl Table {
         }
     }
 
+    fn open_file(&self) -> Result<Arc<dyn File>> {
+        let file = if self.mapped { self.fs.open_mapped(&self.path) } else { self.fs.open(&self.path) };
+        file.at("open", &self.path)
+    }
+
+    /// Opens the file and reads nothing: from now on the table can be read although somebody removes its file.
+    pub(crate) fn hold(&self) -> Result<()> {
+        if self.held.get().is_none() {
+            let _ = self.held.set(self.open_file()?);
+        }
+        Ok(())
+    }
+
     #[cold]
     fn load(&self) -> Result<&Loaded> {
         let _alone = self.loading.lock();
@@ -121,8 +137,10 @@ impl Table {
             return Ok(loaded);
         }
         let (id, file_bytes) = (self.meta.id, self.meta.file_bytes);
-        let file = if self.mapped { self.fs.open_mapped(&self.path) } else { self.fs.open(&self.path) };
-        let file = file.at("open", &self.path)?;
+        let file = match self.held.get() {
+            Some(file) => Arc::clone(file),
+            None => self.open_file()?,
+        };
         let loaded = Loaded::open(file, &self.path, id, file_bytes, Arc::clone(&self.cache))?;
         Ok(self.loaded.get_or_init(|| loaded))
     }

@@ -1,9 +1,11 @@
-//! `StoreFiles::inspect`: what a store consists of, without reading its data.
+//! `StoreFiles::inspect`: what a store consists of, without reading its data (but to count what has expired).
+
+use std::sync::Arc;
 
 use super::StoreFiles;
 use super::finding::{KeyRange, key_range};
-use crate::base::{Error, FileId, Result};
-use crate::table::Table;
+use crate::base::{Cursor, Error, FileId, Result};
+use crate::table::{Cache, Table, TableMeta};
 use crate::version::{Edit, names};
 use crate::wal::salvage;
 
@@ -65,6 +67,9 @@ pub struct TableInfo {
     pub first_expiry_ms: Option<u64>,
     /// When the last entry expires, if all of them do.
     pub last_expiry_ms: Option<u64>,
+    /// Entries that have expired by the store's clock or the machine's, whichever is later; `None` if only reading
+    /// the table would tell. Flushes and compactions drop them.
+    pub expired: Option<u64>,
     /// The smallest and the largest sequence number.
     pub seqnos: (u64, u64),
     /// Bytes of keys and values before compression.
@@ -105,6 +110,16 @@ impl StoreFiles {
     /// What the store consists of: manifest, keyspaces, tables and log. Reads the manifest, the summary of each table
     /// and the log, not the data; changes nothing.
     pub fn inspect(&self) -> Result<Inspection> {
+        self.look(false)
+    }
+
+    /// As [`StoreFiles::inspect`], with [`TableInfo::expired`] known for every table: reads the entries of those of which
+    /// some have expired and some have not.
+    pub fn inspect_expired(&self) -> Result<Inspection> {
+        self.look(true)
+    }
+
+    fn look(&self, count_expired: bool) -> Result<Inspection> {
         let listed = self.list()?;
         let registry = self.registry(&listed);
         let state = registry.state();
@@ -120,12 +135,18 @@ impl StoreFiles {
             errors: registry.current.iter().chain(&registry.history.wrong).cloned().collect(),
             ..Inspection::default()
         };
+        let now_ms = state.clock_ms.max(self.env.clock.now_ms());
         for placed in state.tables.values() {
             let meta = &placed.meta;
             let summary = Table::read_summary(&*self.env.fs, &self.dir, meta.id).unwrap_or_else(|error| {
                 inspection.errors.push(error);
                 crate::table::Summary::default()
             });
+            let mut expired = known_expired(meta, now_ms);
+            if expired.is_none() && count_expired {
+                let counted = self.count_expired(meta, now_ms);
+                expired = counted.map_err(|error| inspection.errors.push(error)).ok();
+            }
             inspection.tables.push(TableInfo {
                 file: names::table(meta.id),
                 level: placed.level,
@@ -136,6 +157,7 @@ impl StoreFiles {
                 expiring: summary.expiring,
                 first_expiry_ms: Some(meta.min_expires_at_ms).filter(|at| *at != 0),
                 last_expiry_ms: Some(meta.max_expires_at_ms).filter(|at| *at != 0),
+                expired,
                 seqnos: (meta.min_seqno, meta.max_seqno),
                 raw_bytes: meta.raw_bytes,
                 blocks: summary.blocks,
@@ -149,6 +171,18 @@ impl StoreFiles {
             .sort_by(|a, b| (a.level, b.run, &state_key(a)).cmp(&(b.level, a.run, &state_key(b))));
         self.inspect_log(&mut inspection)?;
         Ok(inspection)
+    }
+
+    fn count_expired(&self, meta: &TableMeta, now_ms: u64) -> Result<u64> {
+        let table = Table::open(Arc::clone(&self.env.fs), &self.dir, meta.clone(), Cache::new(0));
+        let mut cursor = Arc::new(table).cursor(false);
+        let mut expired = 0;
+        cursor.seek_to_first()?;
+        while cursor.valid() {
+            expired += u64::from(cursor.meta().expires_at_ms != 0 && cursor.meta().expires_at_ms <= now_ms);
+            cursor.next()?;
+        }
+        Ok(expired)
     }
 
     fn inspect_log(&self, inspection: &mut Inspection) -> Result<()> {
@@ -170,6 +204,14 @@ impl StoreFiles {
         }
         Ok(())
     }
+}
+
+/// How many entries of a table have expired, as far as their earliest and latest expiry tell.
+fn known_expired(meta: &TableMeta, now_ms: u64) -> Option<u64> {
+    if meta.min_expires_at_ms == 0 || now_ms < meta.min_expires_at_ms {
+        return Some(0);
+    }
+    (meta.max_expires_at_ms != 0 && meta.max_expires_at_ms <= now_ms).then_some(meta.entries)
 }
 
 fn state_key(table: &TableInfo) -> (String, Vec<u8>) {

@@ -10,7 +10,7 @@ use super::progress::{Progress, Tally};
 use crate::base::{Error, Result};
 use crate::table::{Cache, Damage, Table, TableMeta};
 use crate::version::{Manifest, State, Version, names};
-use crate::wal::{replay, salvage};
+use crate::wal::{Writer, replay, salvage};
 
 /// What verification has found.
 #[derive(Clone, Debug, Default)]
@@ -180,7 +180,8 @@ impl Check<'_> {
             Ok(ids) => ids,
             Err(error) => return self.error(&error),
         };
-        let replayed = replay(env, dir, state.log_start, state.flushed_seqno, &mut |_, _, _| Ok(()));
+        let replayed =
+            replay(env, dir, state.log_start, state.flushed_seqno, Writer::None, &mut |_, _, _| Ok(()));
         if let Some(error) = replayed.err().filter(|_| manifest_is_whole) {
             self.error(&error);
         }

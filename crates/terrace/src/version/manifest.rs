@@ -91,6 +91,16 @@ impl Manifest {
         Ok((manifest, state))
     }
 
+    /// The manifest of the store in `dir` as it is now, for who only reads: it refuses every edit.
+    pub(crate) fn frozen(fs: Arc<dyn Fs>, dir: &Path) -> Result<Self> {
+        let (id, state) = Self::read(&*fs, dir)?;
+        let path = dir.join(names::manifest(id));
+        let writer = RecordWriter::new(fs.open(&path).at("open", &path)?, &path, id, 0);
+        let poison = Some(Arc::new(Error::ReadOnly { path: dir.to_path_buf() }));
+        let dir = dir.to_path_buf();
+        Ok(Self { fs, dir, id, writer, state, room_bytes: 0, unsynced: false, tail_torn: false, poison })
+    }
+
     /// Reads the state of the store in `dir` without changing anything.
     pub(crate) fn read(fs: &dyn Fs, dir: &Path) -> Result<(FileId, State)> {
         let Presence::Store(id) = current::probe(fs, dir)? else {

@@ -33,7 +33,7 @@ pub(crate) use format::record_bytes;
 pub(crate) use lane::{Lane, Reserve};
 pub(crate) use log::{Wal, WalOptions};
 pub(crate) use replay::salvage;
-pub(crate) use replay::{ReplayReport, check_start, replay};
+pub(crate) use replay::{ReplayReport, Writer, check_start, replay};
 pub(crate) use segment::Segment;
 #[cfg(test)]
 pub(crate) use {

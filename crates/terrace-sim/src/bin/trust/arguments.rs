@@ -12,6 +12,7 @@ usage: trust PART [--minutes N] [--jobs N] [--from-seed N] [--seeds N] [--steps 
   crash    every operation of a workload x every kind of crash, and crashes inside recovery
   damage   every bit flipped, every length cut, files swapped, emptied, doubled and deleted
   errors   every call of every kind made to fail
+  alike    the same operations under different options, answers compared
   linear   concurrent histories checked for linearizability
   kill     real processes killed with SIGKILL, and everything acknowledged looked for;
            `trust kill PATH` names the terrace executable, by default the one beside this one

@@ -9,6 +9,7 @@ use terrace_sim::damage::damage_all;
 use terrace_sim::errors::Errors;
 use terrace_sim::kill::{Victim, cycles};
 use terrace_sim::linear::histories;
+use terrace_sim::metamorphic::alike;
 use terrace_sim::simulation::{self, STEPS, Steps, shrink};
 use terrace_sim::spread::spread;
 use terrace_sim::tally::Tally;
@@ -23,6 +24,7 @@ pub(crate) fn run(arguments: &Arguments) -> Tally {
         "errors" => spread(&arguments.limits, |seed| {
             Errors { seed: seed / 2, durability: durability(seed % 2), stride: 1 }.inject_all()
         }),
+        "alike" => spread(&arguments.limits, alike),
         "linear" => spread(&arguments.limits, histories),
         "kill" => kill(arguments),
         "crash" => spread(&arguments.limits, crash),

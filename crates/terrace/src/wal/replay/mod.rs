@@ -30,11 +30,20 @@ pub(crate) enum Rule {
     /// A bad record is a torn one, and legal only as the last thing of its lane.
     ProcessDeath,
     /// The machine was restarted (or does not say): pages may be missing anywhere beyond the last sync. The
-    /// log is cut at the first missing number.
+    /// log is cut at the first missing number. Also the rule beside an active writer.
     PowerLoss,
 }
 
-/// Where a log was cut after a power loss.
+/// Whether somebody has the log open for writing while it is read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Writer {
+    /// Nobody has.
+    None,
+    /// Somebody has, and goes on: what was read of a lane may lack what was written since.
+    Active,
+}
+
+/// Where a log was cut.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Cut {
     /// The first sequence number that is missing; nothing from it on was replayed.
@@ -116,18 +125,22 @@ pub(crate) fn check_start(fs: &dyn Fs, dir: &Path, start: FileId) -> Result<()> 
 }
 
 /// Replays the log in `dir`, which begins with the segment `start` (0 if none is needed): every record above
-/// `flushed`, in order of its sequence numbers.
+/// `flushed`, in order of its sequence numbers. Beside an active writer, damage may be reported that is none.
 pub(crate) fn replay(
     env: &Env,
     dir: &Path,
     start: FileId,
     flushed: Seqno,
+    writer: Writer,
     visit: &mut Visit<'_>,
 ) -> Result<ReplayReport> {
     check_start(&*env.fs, dir, start)?;
     let (segments, spares) = list(env, dir)?;
     let scans = segments.iter().map(|id| SegmentScan::open(env, dir, *id)).collect::<Result<Vec<_>>>()?;
-    let rule = rule_for(&scans, env.fs.boot_id());
+    let rule = match writer {
+        Writer::None => rule_for(&scans, env.fs.boot_id()),
+        Writer::Active => Rule::PowerLoss,
+    };
     let report = ReplayReport {
         rule,
         records: 0,

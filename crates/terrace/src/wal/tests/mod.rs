@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{Lane, ReplayReport, Reserve, Segment, Wal, WalOptions, record_bytes, replay};
+use super::{Lane, ReplayReport, Reserve, Segment, Wal, WalOptions, Writer, record_bytes, replay};
 use crate::base::{Error, FileId, Result, Seqno, checksum};
 use crate::io::os::OsFs;
 use crate::io::{Env, File, Fs, LockGuard, RawRegion};
@@ -199,7 +199,7 @@ fn start(env: &Env, dir: &Path, options: WalOptions, above: FileId, last: Seqno)
 
 fn replay_dir(env: &Env, dir: &Path, flushed: Seqno) -> Result<(Vec<Batch>, ReplayReport)> {
     let mut found = Vec::new();
-    let report = replay(env, dir, FileId(0), flushed, &mut |first, count, body| {
+    let report = replay(env, dir, FileId(0), flushed, Writer::None, &mut |first, count, body| {
         found.push(Batch { first, count, body: body.to_vec() });
         Ok(())
     })?;

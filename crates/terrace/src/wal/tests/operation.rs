@@ -59,8 +59,9 @@ fn a_segment_from_the_start_on_is_missed_whether_or_not_anything_is_in_the_next_
     rig.switch(0);
     rig.write(1, 1, b"two");
     rig.wal.prepare(0).unwrap();
-    let replay =
-        |start, flushed| replay(&rig.env, rig.dir.path(), FileId(start), flushed, &mut |_, _, _| Ok(()));
+    let replay = |start, flushed| {
+        replay(&rig.env, rig.dir.path(), FileId(start), flushed, Writer::None, &mut |_, _, _| Ok(()))
+    };
     assert_eq!((rig.wal.first_needed(0), rig.wal.first_needed(1)), (Some(FileId(1)), Some(FileId(2))));
     assert_eq!(rig.files(), ["000001.wal", "000002.wal", "000003.wal"]);
     let without = |id: u64, check: &dyn Fn()| {
