@@ -135,13 +135,13 @@ fn selectors_are_looked_at_one_by_one() {
 /// pattern was refused.
 #[test]
 fn bitfield_needs_what_its_operations_do() {
+    const REFUSED: &str = "-NOPERM No permissions to access a key";
     let server = TestServer::start();
     let mut admin = server.client();
     admin.expect("SET bits x", "+OK");
     for (user, rule) in [("reader", "%R~*"), ("writer", "%W~*"), ("nobody", "%RW")] {
         admin.expect(&format!("ACL SETUSER {user} on >p {rule} +@all"), "+OK");
     }
-    const REFUSED: &str = "-NOPERM No permissions to access a key";
     for (user, read, write) in
         [("reader", "*1\r\n:120", REFUSED), ("writer", REFUSED, REFUSED), ("nobody", REFUSED, REFUSED)]
     {

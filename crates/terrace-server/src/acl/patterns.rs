@@ -37,7 +37,10 @@ impl Keys {
             loop {
                 // Without a pattern it is the empty one, as in Redis.
                 let Some((letter, tail)) = rest.split_first() else {
-                    if granted != 0 { break } else { return Err(RuleError::Syntax) }
+                    if granted != 0 {
+                        break;
+                    }
+                    return Err(RuleError::Syntax);
                 };
                 rest = tail;
                 let bit = match letter.to_ascii_uppercase() {

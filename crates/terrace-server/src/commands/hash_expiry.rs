@@ -451,7 +451,12 @@ fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             };
             hash.set(name, value, at)?;
         }
-        hash.close_as("hset")?;
+        let second = match options.ttl {
+            Ttl::None | Ttl::Keep => None,
+            Ttl::At(at) if at <= hash.now_ms() => Some("hdel"),
+            Ttl::At(_) => Some("hexpire"),
+        };
+        hash.close_as_both("hset", second)?;
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));

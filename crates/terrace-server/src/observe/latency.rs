@@ -43,8 +43,7 @@ impl Event {
             text.push('\n');
         }
         let ago = |sample: Option<&(u64, u64)>| now_s.saturating_sub(sample.map_or(now_s, |(at_s, _)| *at_s));
-        text.push_str(&format!("from {} s to {} s ago\n", ago(shown.first()), ago(shown.last())));
-        text
+        text + &format!("from {} s to {} s ago\n", ago(shown.first()), ago(shown.last()))
     }
 }
 

@@ -107,8 +107,14 @@ mod tests {
         assert_eq!((offer.provider().unwrap().cipher_suites.len(), offer.versions().len()), (9, 2));
         offer.protocols = "TLSv1.2".into();
         offer.suites[1] = "ECDHE-RSA-CHACHA20-POLY1305:ECDHE-RSA-AES256-GCM-SHA384".into();
-        let left: Vec<CipherSuite> =
-            offer.provider().unwrap().cipher_suites.iter().map(|suite| suite.suite()).skip(3).collect();
+        let left: Vec<CipherSuite> = offer
+            .provider()
+            .unwrap()
+            .cipher_suites
+            .iter()
+            .map(rustls::SupportedCipherSuite::suite)
+            .skip(3)
+            .collect();
         assert_eq!(
             left,
             [
