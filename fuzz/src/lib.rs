@@ -11,19 +11,20 @@ mod store;
 use terrace_resp::{Decoder, Limits};
 
 pub use store::store;
-pub use terrace::fuzzing::{block, filter, footer_and_index, log_entries, log_record, manifest_edit};
+pub use terrace::fuzzing::{blob, block, filter, footer_and_index, log_entries, log_record, manifest_edit};
 
 /// A target.
 pub type Target = fn(&[u8]);
 
 /// Every target by name.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 13] = [
     ("request", request),
     ("reply", reply),
     ("log_record", log_record),
     ("log_entries", log_entries),
     ("manifest_edit", manifest_edit),
     ("block", block),
+    ("blob", blob),
     ("filter", filter),
     ("footer_and_index", footer_and_index),
     ("import_jsonl", import_jsonl),

@@ -37,6 +37,10 @@ pub(crate) fn to_json(db: &Db) -> Value {
         "space_amplification": s.space_amplification,
         "background_error": s.background_error,
         "levels": levels,
+        "blobs": {
+            "files": s.blobs.files, "bytes": s.blobs.bytes, "records": s.blobs.records,
+            "garbage_bytes": s.blobs.garbage_bytes,
+        },
         "log": {
             "segments": s.log.segments, "appended_bytes": s.log.appended_bytes, "syncs": s.log.syncs,
             "durable_seqno": s.log.durable_seqno,

@@ -112,7 +112,7 @@ const OPS: [FaultOp; 12] = [
 fn options(fs: Arc<dyn Fs>) -> Options {
     let env = Env::inline(fs, Arc::new(ManualClock::default()), Arc::new(SeededRng::new(3)));
     let options = Options::new().memory_budget(4 << 20).write_buffer(256 << 10).shards(2);
-    options.table_bytes(64 << 10).l0_runs(2).level_ratio(3).env(env)
+    options.table_bytes(64 << 10).l0_runs(2).level_ratio(3).blob_from(1000).env(env)
 }
 
 fn open(fs: Arc<dyn Fs>) -> Result<Db, Error> {

@@ -47,7 +47,7 @@ const WRITERS: usize = 8;
 
 /// Options of the stores here: small buffers, so that kills meet flushes and compactions.
 fn options() -> Options {
-    Options::new().memory_budget(64 << 20).write_buffer(2 << 20).table_bytes(1 << 20)
+    Options::new().memory_budget(64 << 20).write_buffer(2 << 20).table_bytes(1 << 20).blob_from(64)
 }
 
 /// Makes a store, kills its process time and again, and checks it each time. One seed is one store.

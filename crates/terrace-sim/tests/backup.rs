@@ -21,7 +21,7 @@ fn env(sim: &SimFs) -> Env {
 fn open(sim: &SimFs, dir: &str) -> Db {
     let options =
         Options::new().memory_budget(4 << 20).write_buffer(256 << 10).shards(2).table_bytes(64 << 10);
-    options.env(env(sim)).open(dir).unwrap()
+    options.blob_from(200).env(env(sim)).open(dir).unwrap()
 }
 
 fn backups(sim: &SimFs) -> Backups {
@@ -36,7 +36,7 @@ fn content(db: &Db) -> Content {
 fn write(db: &Db, keys: std::ops::Range<u32>, round: u32) {
     for n in keys {
         let value: Vec<u8> =
-            (0..60).flat_map(|i| (n ^ (round << 20)).wrapping_mul(i | 1).to_le_bytes()).collect();
+            (0..20 + n % 60).flat_map(|i| (n ^ (round << 20)).wrapping_mul(i | 1).to_le_bytes()).collect();
         db.put(format!("key{:04}", n * 7919 % 10_000), value).unwrap();
     }
 }
@@ -200,10 +200,11 @@ fn a_machine_that_stops_leaves_every_generation_whole_or_invisible() {
             let db = open(&left, STORE);
             backups(&left).create(&db, |_| ()).unwrap();
             backups(&left).prune(1).unwrap();
-            let tables = left.paths().into_iter().filter(|path| path.starts_with(BACKUPS));
-            let tables =
-                tables.filter(|path| path.extension().is_some_and(|end| end == "tbl")).count() as u64;
-            assert_eq!(tables, backups(&left).list().unwrap().generations[0].files, "{what}");
+            let data = |path: &std::path::PathBuf| {
+                path.starts_with(BACKUPS) && path.extension().is_some_and(|end| end == "tbl" || end == "blob")
+            };
+            let files = left.paths().iter().filter(|path| data(path)).count() as u64;
+            assert_eq!(files, backups(&left).list().unwrap().generations[0].files, "{what}");
         }
     }
     println!("{} points, generations found {seen:?}", after - before + 1);

@@ -10,7 +10,12 @@ use terrace::{Db, Durability, Env, Error, Options};
 use terrace_sim::hooks::watched_fs;
 
 fn small() -> Options {
-    Options::new().memory_budget(4 << 20).write_buffer(256 << 10).table_bytes(64 << 10).l0_runs(2)
+    Options::new()
+        .memory_budget(4 << 20)
+        .write_buffer(256 << 10)
+        .table_bytes(64 << 10)
+        .l0_runs(2)
+        .blob_from(64)
 }
 
 fn number(db: &Db, key: &str) -> Option<u64> {

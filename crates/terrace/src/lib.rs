@@ -71,6 +71,7 @@
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::disallowed_types))]
 
 mod base;
+mod blob;
 mod compaction;
 mod db;
 mod io;
@@ -85,10 +86,10 @@ pub use base::error::{Action, Error, Result};
 pub use base::merge::{Append, IntegerAdd, MergeOperator};
 pub use base::slice::{NotSlice, Slice};
 pub use db::{
-    Batch, CacheStats, Compression, DEFAULT_MEMORY_BUDGET_BYTES, Db, Durability, Entry, FilterStats, Iter,
-    Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES, MAX_TRANSACTION_ATTEMPTS,
-    MAX_TRANSACTION_READS, MemtableStats, Options, RecoveryProgress, Savepoint, Snapshot, StallStats, Stamp,
-    Stats, Transaction, TransactionIter, WriteOptions,
+    Batch, BlobStats, CacheStats, Compression, DEFAULT_MEMORY_BUDGET_BYTES, Db, Durability, Entry,
+    FilterStats, Iter, Keyspace, LevelStats, LogStats, MAX_BATCH_BYTES, MAX_BATCH_ENTRIES,
+    MAX_TRANSACTION_ATTEMPTS, MAX_TRANSACTION_READS, MemtableStats, Options, RecoveryProgress, Savepoint,
+    Snapshot, StallStats, Stamp, Stats, Transaction, TransactionIter, WriteOptions,
 };
 pub use io::{Clock, Env, File, Fs, Join, LockGuard, RawRegion, Rng, Spawn};
 
@@ -100,7 +101,7 @@ pub use upkeep::{
     backup::{Backups, Catalog, Generation, Pruned},
     dump::DumpLine,
     finding::{Finding, KeyAt, KeyRange},
-    inspect::{EditSummary, Inspection, SegmentInfo, TableInfo},
+    inspect::{BlobInfo, EditSummary, Inspection, SegmentInfo, TableInfo},
     progress::Progress,
     repair::Salvage,
     verify::Verification,

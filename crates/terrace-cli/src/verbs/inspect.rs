@@ -71,6 +71,19 @@ fn to_text(seen: &Inspection, history: bool) -> String {
     text += &table::pairs(pairs.into_iter().map(|(name, value)| (name.to_string(), value)));
     text += &levels(&seen.tables);
     text += &tables(&seen.tables);
+    if !seen.blobs.is_empty() {
+        let header = ["blob file", "size", "values", "garbage", "share"];
+        let rows = seen.blobs.iter().map(|blob| {
+            vec![
+                blob.file.clone(),
+                units::bytes(blob.bytes),
+                units::grouped(blob.records),
+                units::bytes(blob.garbage_bytes),
+                percent(blob.garbage_bytes, blob.bytes),
+            ]
+        });
+        text += &table::rows(&header, rows);
+    }
     if !seen.log.is_empty() {
         let header = ["segment", "size", "used", "records", "writes", "durable up to", "damaged places"];
         let rows = seen.log.iter().map(|segment| {
@@ -163,6 +176,12 @@ fn to_json(seen: &Inspection) -> Value {
             "damaged_places": segment.damaged_places,
         })
     });
+    let blobs = seen.blobs.iter().map(|blob| {
+        json!({
+            "file": blob.file, "bytes": blob.bytes, "records": blob.records,
+            "garbage_bytes": blob.garbage_bytes,
+        })
+    });
     let history = seen.history.iter().map(|edit| json!({ "offset": edit.offset, "changes": edit.changes }));
     let keyspaces = seen.keyspaces.iter().map(|(id, name)| json!({ "id": id, "name": name }));
     json!({
@@ -172,6 +191,7 @@ fn to_json(seen: &Inspection) -> Value {
         "clock_ms": seen.clock_ms,
         "keyspaces": keyspaces.collect::<Vec<_>>(),
         "tables": tables,
+        "blobs": blobs.collect::<Vec<_>>(),
         "log": log.collect::<Vec<_>>(),
         "history": history.collect::<Vec<_>>(),
         "other_files": seen.other_files,

@@ -34,8 +34,12 @@ impl Verify {
             1 => "1 finding; `terrace repair` salvages what is sound".to_string(),
             n => format!("{n} findings; `terrace repair` salvages what is sound"),
         };
+        let blobs = match outcome.blobs {
+            0 => String::new(),
+            n => format!(", {} blob files ({})", units::grouped(n), units::bytes(outcome.blob_bytes)),
+        };
         println!(
-            "checked {} tables ({}, {} entries) and {} log segments ({} records): {verdict}",
+            "checked {} tables ({}, {} entries){blobs} and {} log segments ({} records): {verdict}",
             units::grouped(outcome.tables),
             units::bytes(outcome.table_bytes),
             units::grouped(outcome.entries),

@@ -138,6 +138,10 @@ fn store(stats: &terrace::Stats, out: &mut Exposition) {
     out.gauge("terrace_entries", "Estimated entries, old versions and tombstones included.", stats.entries);
     out.gauge("terrace_last_seqno", "The newest write's sequence number.", stats.last_seqno);
     out.gauge("terrace_durable_seqno", "The newest write that survives a power loss.", log.durable_seqno);
+    out.gauge("terrace_blob_files", "Blob files, which hold large values.", stats.blobs.files);
+    out.gauge("terrace_blob_bytes", "Size of the blob files.", stats.blobs.bytes);
+    let garbage = stats.blobs.garbage_bytes;
+    out.gauge("terrace_blob_garbage_bytes", "Bytes of values in blob files that nothing points to.", garbage);
     out.gauge("terrace_log_segments", "Log segments that hold unflushed writes.", log.segments);
     out.counter("terrace_log_appended_bytes_total", "Bytes appended to the log.", log.appended_bytes);
     out.counter("terrace_log_syncs_total", "Syncs of the log.", log.syncs);
@@ -161,13 +165,13 @@ fn store(stats: &terrace::Stats, out: &mut Exposition) {
     out.gauge("terrace_compaction_pending_bytes", "Bytes that compaction still has to move.", pending);
     out.gauge(
         "terrace_write_amplification",
-        "Table bytes written per flushed byte.",
+        "Bytes of tables and blob files written per flushed byte.",
         stats.write_amplification,
     );
     out.gauge("terrace_read_amplification", "Tables probed per read.", stats.read_amplification);
     out.gauge(
         "terrace_space_amplification",
-        "Table bytes per byte of the last level.",
+        "Bytes of tables and blob files per byte of the last level and its values.",
         stats.space_amplification,
     );
     out.gauge("terrace_snapshots", "Live snapshots and iterators.", stats.snapshots);

@@ -38,6 +38,7 @@ pub(super) fn options(fs: Arc<dyn Fs>, durability: Durability) -> Options {
         .block_bytes(2 << 10)
         .l0_runs(2)
         .level_ratio(3)
+        .blob_from(2000)
         .durability(durability)
         .env(env)
 }

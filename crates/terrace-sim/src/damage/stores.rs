@@ -48,7 +48,8 @@ impl Store {
             .filter_bits_per_key([0, 10][rng.below(2) as usize])
             .compression(if rng.chance(50) { Compression::Lz4 } else { Compression::None })
             .compression_from_level(rng.below(2) as usize)
-            .durability(if rng.chance(50) { Durability::Process } else { Durability::Sync });
+            .durability(if rng.chance(50) { Durability::Process } else { Durability::Sync })
+            .blob_from(if seed.is_multiple_of(2) { 32 } else { 0 });
         let keyspaces = ["default", "other"].map(|name| (name.to_string(), Model::new())).into();
         let mut store = Self { disk: SimFs::new(), keyspaces, options };
         let outcome = store.fill(&rng, seed % 3);

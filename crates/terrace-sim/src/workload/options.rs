@@ -30,6 +30,7 @@ pub(crate) fn random_options(rng: &SeededRng) -> (Options, Durability) {
         .l0_limit(l0_runs + 1 + rng.below(20) as usize)
         .background_compaction(rng.chance(80))
         .map_tables(rng.chance(30))
-        .merge_operator(Append);
+        .merge_operator(Append)
+        .blob_from(pick(&[0, 32, 32, 200, 1000]) as usize);
     (options, durability)
 }

@@ -23,9 +23,9 @@ pub(crate) enum Kind {
     RangeDelete = 3,
     /// An operand, to be folded onto what is below; see `merge`. Never expires.
     Merge = 4,
+    /// The key has a value, which lies elsewhere: the value here says where (see `blob`). In tables only.
+    Pointer = 5,
 }
-
-// A reserved number, refused until it is built: 5 value pointer.
 
 impl Kind {
     /// Decodes a kind byte (low three bits).
@@ -36,6 +36,7 @@ impl Kind {
             2 => Some(Self::Delete),
             3 => Some(Self::RangeDelete),
             4 => Some(Self::Merge),
+            5 => Some(Self::Pointer),
             _ => None,
         }
     }
@@ -87,7 +88,14 @@ impl EntryMeta {
     /// Whether a reader at `now_ms` sees a value here.
     #[inline]
     pub(crate) fn is_live(&self, now_ms: u64) -> bool {
-        self.kind == Kind::Put && !self.is_expired(now_ms)
+        self.has_value() && !self.is_expired(now_ms)
+    }
+
+    /// Whether the entry is a put, wherever its value lies.
+    #[inline]
+    pub(crate) fn has_value(&self) -> bool {
+        // Of the numbers of all kinds, those of `Put` and `Pointer` alone end in these bits.
+        self.kind as u8 & 3 == Kind::Put as u8
     }
 
     /// Whether the expiry has passed at `now_ms`.
@@ -135,6 +143,9 @@ pub(crate) fn take_entry<'a>(input: &mut &'a [u8]) -> Option<EntryRef<'a>> {
             return None;
         }
     }
+    if meta.kind == Kind::Pointer {
+        return None;
+    }
     let key = take_prefixed(input)?;
     let value = if meta.kind == Kind::Delete { &[] } else { take_prefixed(input)? };
     Some(EntryRef { key, meta, value })
@@ -158,6 +169,16 @@ mod tests {
             prop_assert_eq!(take_entry(&mut input), Some(entry));
             prop_assert_eq!(take_entry(&mut input), Some(entry));
             prop_assert_eq!(take_entry(&mut input), None);
+        }
+
+        #[test]
+        fn has_a_value_if_it_is_a_put_or_a_pointer_and_the_log_has_no_pointers(byte: u8, key: Vec<u8>) {
+            if let Some((meta, _)) = EntryMeta::from_byte(byte) {
+                prop_assert_eq!(meta.has_value(), matches!(meta.kind, Kind::Put | Kind::Pointer));
+            }
+            let mut body = Vec::new();
+            EntryRef { key: &key, meta: EntryMeta { kind: Kind::Pointer, ..EntryMeta::PUT }, value: &key }.encode(&mut body);
+            prop_assert_eq!(take_entry(&mut &body[..]), None);
         }
 
         #[test]

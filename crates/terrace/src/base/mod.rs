@@ -4,6 +4,7 @@
 //! It does no I/O and holds no state.
 
 pub(crate) mod checksum;
+pub(crate) mod compression;
 pub(crate) mod cursor;
 pub(crate) mod entry;
 pub(crate) mod error;
@@ -16,6 +17,8 @@ pub(crate) mod ranges;
 pub(crate) mod slice;
 pub(crate) mod sync;
 pub(crate) mod varint;
+#[cfg(feature = "zstd")]
+mod zstandard;
 
 pub(crate) use cursor::Cursor;
 pub(crate) use entry::{EntryMeta, EntryRef, Kind};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::merge::MergeCursor;
-use super::output::{Output, Written, discard, write_run};
+use super::output::{Output, Relocate, Separation, Written, discard, write_run};
 use super::picker::{Choice, ChoiceKind};
 use super::visible::{Below, Counts, Retention};
 use crate::base::{Cursor, Error, Result, Seqno};
@@ -136,8 +136,9 @@ impl Job {
             Some(start) => merged.seek(start)?,
             None => merged.seek_to_first()?,
         }
-        let output =
-            Output { cleared_seqno: self.readers.cleared(self.range_deletes.last_seqno()), ..output.clone() };
+        let cleared_seqno = self.readers.cleared(self.range_deletes.last_seqno());
+        let values = Separation { relocate: Relocate::These(&self.choice.relocate), ..output.values.clone() };
+        let output = Output { cleared_seqno, values, ..output.clone() };
         let Readers { snapshots, now_ms, keyspaces } = self.readers.clone();
         let rule = Retention::new(snapshots, now_ms, keyspaces, self.below());
         let mut rule = rule.under(Arc::clone(self.range_deletes.fragments()));
@@ -184,13 +185,15 @@ impl Job {
         stats.bytes_in = self.choice.input_bytes();
         for part in parts {
             stats.bytes_out += part.bytes();
+            stats.bytes_in += part.relocated_bytes;
+            edit.blobs.extend(part.blobs.iter().copied());
             stats.tables_out += part.tables.len() as u64;
             stats.counts.add(&part.counts);
             edit.added.extend(part.tables.into_iter().map(|meta| self.place(meta)));
         }
         if stats.counts.read != expected {
             let outputs: Vec<_> = edit.added.into_iter().map(|placed| placed.meta).collect();
-            discard(&**output.fs, output.dir, &outputs);
+            discard(&**output.fs, output.dir, &outputs, &edit.blobs);
             return Err(self.lost_entries(output.dir, expected, stats.counts.read));
         }
         Ok((edit, stats))

@@ -5,15 +5,19 @@
 //! nothing that was written is left behind. Returning tables means that their files and names are durable.
 
 mod fold;
+mod values;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use self::fold::Chain;
+use self::values::ValueWriter;
+pub(crate) use self::values::{Relocate, Separation};
 use super::visible::{Counts, Retention, Verdict};
 use super::whole::{Input, Situation, is_kept_whole, pays};
 use crate::base::error::IoContext;
 use crate::base::{EntryMeta, FileId, Kind, Merging, Result, Seqno};
+use crate::blob::{BlobMeta, blob_path};
 use crate::io::Fs;
 use crate::table::{TableMeta, TableOptions, TableWriter, table_path};
 use crate::version::Run;
@@ -45,6 +49,8 @@ pub(crate) struct Output<'a> {
     pub(crate) now_ms: u64,
     /// Range deletes up to this one have been applied to what is written.
     pub(crate) cleared_seqno: Seqno,
+    /// Where large values go.
+    pub(crate) values: Separation<'a>,
     /// Folds merge operands.
     pub(crate) merging: &'a Merging,
     /// Gives out file numbers.
@@ -58,6 +64,10 @@ pub(crate) struct Output<'a> {
 pub(crate) struct Written {
     /// The tables in key order, disjoint.
     pub(crate) tables: Vec<TableMeta>,
+    /// The blob files.
+    pub(crate) blobs: Vec<BlobMeta>,
+    /// Bytes of values that were moved out of older blob files.
+    pub(crate) relocated_bytes: u64,
     /// What happened to the entries.
     pub(crate) counts: Counts,
 }
@@ -65,7 +75,8 @@ pub(crate) struct Written {
 impl Written {
     /// Total file size in bytes.
     pub(crate) fn bytes(&self) -> u64 {
-        self.tables.iter().map(|meta| meta.file_bytes).sum()
+        let blobs: u64 = self.blobs.iter().map(|meta| meta.file_bytes).sum();
+        self.tables.iter().map(|meta| meta.file_bytes).sum::<u64>() + blobs
     }
 }
 
@@ -82,6 +93,7 @@ pub(crate) fn write_run(
         output,
         open: None,
         tables: Vec::new(),
+        values: ValueWriter::default(),
         below: Below::new(below),
         chain: Chain::default(),
     };
@@ -89,7 +101,8 @@ pub(crate) fn write_run(
         .and_then(|done| if done { writer.finish().map(|()| true) } else { Ok(false) });
     match result {
         Ok(true) => {
-            let written = Written { tables: writer.tables, counts: rule.counts() };
+            let (blobs, relocated_bytes) = writer.values.into_written();
+            let written = Written { tables: writer.tables, blobs, relocated_bytes, counts: rule.counts() };
             let kept: u64 = written.tables.iter().map(|meta| meta.entries).sum();
             assert!(
                 kept == written.counts.kept && written.counts.read == kept + written.counts.dropped(),
@@ -109,10 +122,13 @@ pub(crate) fn write_run(
     }
 }
 
-/// Removes tables that will not be used after all. What cannot be removed is an orphan.
-pub(crate) fn discard(fs: &dyn Fs, dir: &Path, tables: &[TableMeta]) {
+/// Removes files that will not be used after all. What cannot be removed is an orphan.
+pub(crate) fn discard(fs: &dyn Fs, dir: &Path, tables: &[TableMeta], blobs: &[BlobMeta]) {
     for meta in tables {
         let _ = fs.remove(&table_path(dir, meta.id));
+    }
+    for meta in blobs {
+        let _ = fs.remove(&blob_path(dir, meta.id));
     }
 }
 
@@ -149,7 +165,8 @@ fn copy(
 #[inline]
 fn copy_entry(cursor: &mut impl Input, rule: &mut Retention, writer: &mut RunWriter<'_>) -> Result<usize> {
     let key = cursor.key();
-    let verdict = rule.judge(key, cursor.seqno(), cursor.meta());
+    let read = cursor.meta();
+    let verdict = rule.judge(key, cursor.seqno(), read);
     if rule.entered_key() {
         writer.enter_key(key)?;
     }
@@ -163,9 +180,9 @@ fn copy_entry(cursor: &mut impl Input, rule: &mut Retention, writer: &mut RunWri
             writer.add(key, seqno, meta, value)?;
         }
         Verdict::Operand { first } => writer.operand(rule, first, key, cursor.seqno(), value)?,
-        Verdict::Base { base, alone } => writer.base(rule, base, alone, key, value)?,
+        Verdict::Base { base, alone } => writer.base(rule, base, alone, key, (read, value))?,
     }
-    let bytes = key.len() + value.len();
+    let bytes = key.len() + value.len() + writer.values.take_moved();
     cursor.next()?;
     Ok(bytes)
 }
@@ -206,6 +223,7 @@ struct RunWriter<'a> {
     output: &'a Output<'a>,
     open: Option<TableWriter>,
     tables: Vec<TableMeta>,
+    values: ValueWriter,
     below: Below,
     chain: Chain,
 }
@@ -237,6 +255,9 @@ impl RunWriter<'_> {
     /// Writes an entry.
     #[inline]
     fn add(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta, value: &[u8]) -> Result<()> {
+        if self.output.values.concerns(meta, value) {
+            return self.add_separated(key, seqno, meta, value);
+        }
         let value = if meta.kind == Kind::Delete { &[] } else { value };
         self.table()?.add(key, seqno, meta, value)
     }
@@ -258,6 +279,7 @@ impl RunWriter<'_> {
 
     /// Ends the last table and makes the names durable.
     fn finish(&mut self) -> Result<()> {
+        self.values.cut()?;
         self.cut()?;
         if self.tables.is_empty() {
             return Ok(());
@@ -269,7 +291,9 @@ impl RunWriter<'_> {
         if let Some(writer) = self.open {
             writer.abandon();
         }
-        discard(&**self.output.fs, self.output.dir, &self.tables);
+        let (fs, dir) = (&**self.output.fs, self.output.dir);
+        let blobs = self.values.abandon();
+        discard(fs, dir, &self.tables, &blobs);
     }
 }
 

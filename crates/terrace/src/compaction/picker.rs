@@ -1,7 +1,7 @@
 //! The picker: a pure function from a version and its circumstances to what should be compacted next.
 //!
 //! Order of business: tables to drop unread; level 0 when it has too many runs; the level that most exceeds
-//! its size; tables that are mostly garbage; tables with tombstones where reads are slow for them; tables that
+//! its size; blob files that take too much space; tables that are mostly garbage; tables with tombstones where reads are slow for them; tables that
 //! keep range deletes alive when there are many. What running compactions hold is left alone, so several choices
 //! may run side by side. Nothing here does I/O or keeps state.
 //!
@@ -10,12 +10,13 @@
 //! - it goes to the base level, which is never deeper than the shallowest level that holds anything;
 //! - the inputs at the output level are all tables there that overlap the whole span of the others.
 
+mod blobs;
 mod level_zero;
 mod leveled;
 mod reclaim;
 mod targets;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
@@ -50,6 +51,8 @@ pub(crate) struct PickerOptions {
     pub(crate) tombstone_age_seqnos: u64,
     /// With more range deletes than this, tables are compacted so that the oldest may go.
     pub(crate) range_deletes_max: usize,
+    /// Garbage in blob files is collected when it takes more than this share of the store.
+    pub(crate) blob_garbage_percent: u64,
 }
 
 impl Default for PickerOptions {
@@ -65,6 +68,7 @@ impl Default for PickerOptions {
             garbage_percent: 50,
             tombstone_age_seqnos: 1 << 28,
             range_deletes_max: 1000,
+            blob_garbage_percent: 20,
         }
     }
 }
@@ -118,12 +122,19 @@ pub(crate) struct Choice {
     pub(crate) output_run: u64,
     /// What the choice holds while it runs.
     pub(crate) locks: Locks,
+    /// Blob files out of which values are moved on the way.
+    pub(crate) relocate: BTreeSet<FileId>,
 }
 
 impl Choice {
     /// All input tables with their levels.
     pub(crate) fn tables(&self) -> impl Iterator<Item = (usize, &Arc<Table>)> {
         self.inputs.iter().flat_map(|(level, tables)| tables.iter().map(move |table| (*level, table)))
+    }
+
+    /// Bytes of values that it moves, at most.
+    pub(crate) fn relocated_bytes(&self) -> u64 {
+        self.tables().map(|(_, table)| blobs::bytes_in(table.meta(), &self.relocate)).sum()
     }
 
     /// Total input size in bytes.
@@ -159,6 +170,7 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .dead_tables()
         .or_else(|| picker.level_zero())
         .or_else(|| picker.fullest_level())
+        .or_else(|| picker.blob_space())
         .or_else(|| picker.garbage())
         .or_else(|| picker.stepped_over())
         .or_else(|| picker.range_deleted())
@@ -167,6 +179,12 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
 /// The tables that can go unread, if there are any.
 pub(crate) fn pick_dead(version: &Version, options: &PickerOptions, at: &Situation<'_>) -> Option<Choice> {
     Picker::new(version, options, at).dead_tables()
+}
+
+/// A choice that collects garbage of blob files to which no table points, if that takes too much space. New writes
+/// make none of it, so picked again and again without anything else this ends.
+pub(crate) fn pick_blobs(version: &Version, options: &PickerOptions, at: &Situation<'_>) -> Option<Choice> {
+    Picker::new(version, options, at).known_garbage()
 }
 
 /// A choice that compacts every table that overlaps the range, of the shallowest level from `from` on that has
@@ -231,7 +249,8 @@ fn choose(
     output_run: u64,
 ) -> Choice {
     let inputs: Vec<_> = inputs.into_iter().filter(|(_, tables)| !tables.is_empty()).collect();
-    let mut choice = Choice { kind, inputs, output_level, output_run, locks: Locks::default() };
+    let (locks, relocate) = (Locks::default(), BTreeSet::new());
+    let mut choice = Choice { kind, inputs, output_level, output_run, locks, relocate };
     let tables: Vec<_> = choice.tables().map(|(_, table)| Arc::clone(table)).collect();
     choice.locks.tables = tables.iter().map(|table| table.meta().id).collect();
     // Level 0 needs no range lock: its runs may overlap, and only whole runs are merged.

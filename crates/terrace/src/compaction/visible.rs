@@ -333,12 +333,12 @@ impl Retention {
             if stripe == 0 && !may_hold(&mut self.below, key) {
                 let counter = match meta.kind {
                     Kind::Delete | Kind::RangeDelete => &mut self.counts.tombstones,
-                    Kind::Put | Kind::Merge => &mut self.counts.expired,
+                    Kind::Put | Kind::Pointer | Kind::Merge => &mut self.counts.expired,
                 };
                 *counter += 1;
                 return Verdict::Drop;
             }
-            let meta = if meta.kind == Kind::Put { EntryMeta::DELETE } else { meta };
+            let meta = if meta.has_value() { EntryMeta::DELETE } else { meta };
             return Verdict::Keep(seqno, meta);
         }
         let zero = stripe == 0 && !under_range && matches!(self.below, Below::Nothing);

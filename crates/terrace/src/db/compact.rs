@@ -18,9 +18,10 @@ use crate::base::{Error, Result};
 use crate::compaction::executor::{CompactionStats, Job, KeyRange, Readers};
 use crate::compaction::output::{NextId, Output, YieldPoint, discard};
 use crate::compaction::picker::{
-    Choice, Locks, PickerOptions, Situation, pending_compaction_bytes, pick, pick_dead, pick_range,
+    Choice, Locks, PickerOptions, Situation, pending_compaction_bytes, pick, pick_blobs, pick_dead,
+    pick_range,
 };
-use crate::version::{Edit, LiveKeyspaces, Version};
+use crate::version::{Blobs, Edit, LiveKeyspaces, Version};
 
 /// A compaction lets a flush go first for at most this long at a time.
 const YIELD: Duration = Duration::from_millis(20);
@@ -182,7 +183,7 @@ impl Core {
         let job = Job::new(&version, choice, self.readers());
         let cancel = || Ok(self.yield_point());
         let new_id = || self.new_file_id();
-        let output = self.output(level, &new_id, &cancel);
+        let output = self.output(level, version.blobs(), &new_id, &cancel);
         let Some((edit, stats)) = self.run_parts(&job, &output)? else { return Ok(()) };
         self.commit_edit(edit, None)?;
         self.counters.compacted(level, stats.bytes_in, stats.bytes_out);
@@ -193,10 +194,12 @@ impl Core {
         Ok(())
     }
 
-    /// How tables of a level are written.
+    /// How tables of a level are written, and the large values that come with them. `blobs` are the blob files that
+    /// what is written points to already.
     pub(super) fn output<'a>(
         &'a self,
         level: usize,
+        blobs: &'a Blobs,
         next_id: NextId<'a>,
         yield_point: YieldPoint<'a>,
     ) -> Output<'a> {
@@ -207,6 +210,7 @@ impl Core {
             target_table_bytes: self.options.table_bytes,
             now_ms: self.clock.now_ms(),
             cleared_seqno: 0,
+            values: self.separation(blobs),
             merging: &self.merging,
             next_id,
             yield_point,
@@ -215,7 +219,7 @@ impl Core {
 
     /// Carries a large job out in parts of disjoint key ranges, side by side. `None` means cancelled.
     fn run_parts(&self, job: &Job, output: &Output<'_>) -> Result<Option<(Edit, CompactionStats)>> {
-        let by_size = job.choice().input_bytes() / MIN_PART_BYTES;
+        let by_size = (job.choice().input_bytes() + job.choice().relocated_bytes()) / MIN_PART_BYTES;
         let wanted = self.parallelism().min(by_size.max(1) as usize);
         let ranges = job.split(wanted)?;
         let run = |range: &KeyRange| job.run_part(range, output);
@@ -232,7 +236,7 @@ impl Core {
             Some(outcome) => {
                 // The other parts come to nothing.
                 for part in parts {
-                    discard(&*self.env.fs, &self.dir, &part.tables);
+                    discard(&*self.env.fs, &self.dir, &part.tables, &part.blobs);
                 }
                 outcome
             }
@@ -357,6 +361,10 @@ impl Core {
             });
             let Some(choice) = choice else { break };
             from = choice.output_level;
+            outcome = self.check_open().and_then(|()| self.carry_out(choice));
+        }
+        while outcome.is_ok() {
+            let Some(choice) = self.with_situation(&self.live_keyspaces(), &[], pick_blobs) else { break };
             outcome = self.check_open().and_then(|()| self.carry_out(choice));
         }
         drop(paused);

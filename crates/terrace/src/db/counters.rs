@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
-use super::stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
+use super::stats::{
+    BlobStats, CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats,
+};
 use crate::table::FilterStats as TableFilterStats;
-use crate::version::LEVELS;
+use crate::version::{LEVELS, Version};
 
 #[derive(Debug, Default)]
 struct LevelCounters {
@@ -63,13 +65,26 @@ impl Counters {
     }
 }
 
+fn blob_stats(version: &Version) -> BlobStats {
+    let mut stats = BlobStats::default();
+    for blob in version.blobs().iter() {
+        stats.files += 1;
+        stats.bytes += blob.meta.file_bytes;
+        stats.records += blob.meta.records;
+        stats.garbage_bytes += blob.garbage_bytes();
+    }
+    stats
+}
+
 impl Core {
     /// All statistics.
     pub(super) fn stats(&self) -> Stats {
         let state = self.shards.state_full();
         let levels = self.level_stats();
-        let table_bytes: u64 = levels.iter().map(|l| l.bytes).sum();
-        let deepest = levels.iter().rev().find(|l| l.bytes > 0).map_or(0, |l| l.bytes);
+        let blobs = blob_stats(&state.version);
+        let bytes = levels.iter().map(|l| l.bytes).sum::<u64>() + blobs.bytes;
+        let deepest = state.version.levels().iter().rev().find(|l| l.bytes() > 0);
+        let deepest = deepest.map_or(0, |l| l.bytes() + l.blob_bytes());
         let written: u64 = levels.iter().map(|l| l.written_bytes).sum();
         let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let filter = self.filter_stats();
@@ -81,6 +96,7 @@ impl Core {
             entries: levels.iter().map(|l| l.entries).sum::<u64>()
                 + (in_memory + state.active.entries()) as u64,
             levels,
+            blobs,
             log: self.log_stats(),
             memtable: MemtableStats {
                 active_bytes: state.active.bytes() as u64,
@@ -101,7 +117,7 @@ impl Core {
             flushed_bytes: get(&self.counters.flushed_bytes),
             write_amplification: ratio(written, get(&self.counters.flushed_bytes)),
             read_amplification: ratio(probes, filter.found),
-            space_amplification: ratio(table_bytes, deepest),
+            space_amplification: ratio(bytes, deepest),
             range_deletes: state.version.range_deletes().list().len() as u64,
             last_seqno: self.last_seqno(),
             snapshots: self.shards.snapshots().count() as u64,

@@ -10,11 +10,12 @@ use super::core::Core;
 use super::super_version::{Sealed, SuperVersion};
 use crate::base::id::MAX_SEQNO;
 use crate::base::{Cursor, Error, Fragments, RangeDelete, Result};
+use crate::blob::{BlobFile, BlobMeta};
 use crate::compaction::executor::{KeyRange, Readers};
-use crate::compaction::output::{Output, discard, write_run};
+use crate::compaction::output::{Output, Written, discard, write_run};
 use crate::compaction::visible::{Below, Retention};
 use crate::table::{Table, TableMeta};
-use crate::version::{Edit, Placed};
+use crate::version::{Blobs, Edit, Placed};
 
 /// A part of a flush has at least this much to write, or it is not worth a thread.
 const MIN_PART_BYTES: u64 = 8 << 20;
@@ -27,14 +28,15 @@ impl Core {
         let Some(sealed) = self.current().oldest_sealed().cloned() else { return Ok(false) };
         self.poison.check()?;
         let range_deletes = sealed.memtable.range_deletes();
-        let tables = self.write_memtable(&sealed, &range_deletes)?;
-        let written: u64 = tables.iter().map(|t| t.file_bytes).sum();
+        let Written { tables, blobs, .. } = self.write_memtable(&sealed, &range_deletes)?;
+        let blob_bytes: u64 = blobs.iter().map(|b| b.file_bytes).sum();
+        let written = tables.iter().map(|t| t.file_bytes).sum::<u64>() + blob_bytes;
         let user_bytes: u64 = tables.iter().map(|t| t.raw_bytes).sum();
         let run = self.new_file_id().0; // File numbers only grow, so a later run has the larger ordinal.
         let added = tables.into_iter().map(|meta| Placed { level: 0, run, meta }).collect();
         let flushed_seqno = Some(sealed.last_seqno);
         let log_start = self.wal.as_ref().and_then(|wal| wal.first_needed(sealed.last_seqno));
-        let edit = Edit { added, flushed_seqno, range_deletes, log_start, ..Edit::default() };
+        let edit = Edit { added, flushed_seqno, range_deletes, log_start, blobs, ..Edit::default() };
         self.commit_edit(edit, Some(&sealed))?;
         self.counters.flushed(user_bytes, written);
         self.stall.flushed(sealed.bytes, &*self.env.clock);
@@ -47,7 +49,7 @@ impl Core {
     }
 
     /// Writes a sealed memtable as one run, in parallel key ranges.
-    fn write_memtable(&self, sealed: &Sealed, range_deletes: &[RangeDelete]) -> Result<Vec<TableMeta>> {
+    fn write_memtable(&self, sealed: &Sealed, range_deletes: &[RangeDelete]) -> Result<Written> {
         let readers = self.readers();
         let applied = range_deletes.iter().map(|delete| delete.seqno).max().unwrap_or(0);
         let range_deletes = Arc::new(Fragments::new(range_deletes, &readers.snapshots));
@@ -60,7 +62,8 @@ impl Core {
         }
         ranges.push(KeyRange { start, end: None });
         let new_id = || self.new_file_id();
-        let output = self.output(0, &new_id, &|| Ok(false));
+        let none = Blobs::default(); // Nothing in a memtable is a pointer.
+        let output = self.output(0, &none, &new_id, &|| Ok(false));
         let output = Output { cleared_seqno: readers.cleared(applied), ..output };
         let write = |range: &KeyRange| {
             let mut cursor = sealed.memtable.cursor(MAX_SEQNO);
@@ -73,19 +76,23 @@ impl Core {
             let mut rule = rule.under(Arc::clone(&range_deletes));
             write_run(&mut cursor, range.end.as_deref(), &mut rule, None, &output)
         };
-        let mut tables = Vec::new();
+        let mut run = Written::default();
         let mut failed = None;
         for outcome in self.side_by_side(&ranges, &write) {
             match outcome {
-                Ok(written) => tables.extend(written.into_iter().flat_map(|w| w.tables)),
+                Ok(written) => {
+                    let part = written.unwrap_or_default();
+                    run.tables.extend(part.tables);
+                    run.blobs.extend(part.blobs);
+                }
                 Err(error) => failed = Some(error),
             }
         }
         if let Some(error) = failed {
-            discard(&*self.env.fs, &self.dir, &tables);
+            discard(&*self.env.fs, &self.dir, &run.tables, &run.blobs);
             return Err(error);
         }
-        Ok(tables)
+        Ok(run)
     }
 
     /// Seals what there is and flushes everything sealed so far.
@@ -111,17 +118,19 @@ impl Core {
         // First, because an edit that makes no version must not become durable: no opening would get past it.
         let base = Arc::clone(&self.current().version);
         let version = base.apply(&edit, |meta| self.open_table(meta.clone())).map_err(Error::invalid)?;
-        let version = Arc::new(version.settle_range_deletes(&mut edit, &self.shards.snapshots().seqnos()));
+        let version = version.settle_range_deletes(&mut edit, &self.shards.snapshots().seqnos());
         manifest.append(&edit).map_err(|error| match error {
             Error::Full { .. } if !manifest.is_poisoned() => {
                 // The edit is certainly not recorded, and so its new tables are nobody's.
                 let is_new = |placed: &&Placed| !edit.removed.iter().any(|(_, id)| *id == placed.meta.id);
                 let tables: Vec<_> = edit.added.iter().filter(is_new).map(|p| p.meta.clone()).collect();
-                discard(&*self.env.fs, &self.dir, &tables);
+                discard(&*self.env.fs, &self.dir, &tables, &edit.blobs);
                 error
             }
             error => self.poison.set(error),
         })?;
+        let blobs = base.blobs().next(&manifest.state().blobs, |meta| self.open_blob(meta));
+        let version = Arc::new(version.with_blobs(blobs.clone()));
         self.install(|now| SuperVersion {
             active: Arc::clone(&now.active),
             sealed: match flushed {
@@ -140,7 +149,15 @@ impl Core {
             self.counters.retire_filter(table.filter_stats());
             table.delete_on_drop();
         }
+        for blob in base.blobs().obsolete_after(&blobs) {
+            blob.delete_on_drop();
+        }
         Ok(())
+    }
+
+    /// A reader of a blob file that the manifest names. Does no I/O.
+    fn open_blob(&self, meta: BlobMeta) -> Arc<BlobFile> {
+        Arc::new(BlobFile::open(Arc::clone(&self.env.fs), &self.dir, meta))
     }
 
     /// A reader of a table that the manifest names. Does no I/O.

@@ -2,11 +2,15 @@
 
 use super::core::Core;
 use super::options::Options;
+use crate::compaction::output::{Relocate, Separation};
 use crate::table::{Compression, TableOptions};
-use crate::version::LEVELS;
+use crate::version::{Blobs, LEVELS};
 
 /// The last level, which holds most of the data.
 const BOTTOM: usize = LEVELS - 1;
+
+/// A blob file is cut at this length.
+const BLOB_FILE_BYTES: u64 = 64 << 20;
 
 /// A level gets at most so many filter bits per key more than the last one.
 const EXTRA_FILTER_BITS_MAX: usize = 4;
@@ -16,6 +20,22 @@ impl Core {
     pub(super) fn table_options(&self, level: usize) -> TableOptions {
         TableOptions { origin: self.origin, ..table_options(&self.options, level) }
     }
+
+    /// Which values go to blob files, and how they are written there: once and for long, so as the deeper levels are.
+    pub(super) fn separation<'a>(&self, blobs: &'a Blobs) -> Separation<'a> {
+        Separation {
+            from_bytes: self.options.blob_from.unwrap_or(usize::MAX),
+            compression: value_compression(&self.options),
+            target_file_bytes: BLOB_FILE_BYTES,
+            blobs,
+            relocate: Relocate::Nothing,
+        }
+    }
+}
+
+/// That of the level above the last, since what comes to the last level alone is compacted with time to spare.
+fn value_compression(options: &Options) -> Compression {
+    table_options(options, BOTTOM - 1).compression
 }
 
 fn table_options(options: &Options, level: usize) -> TableOptions {

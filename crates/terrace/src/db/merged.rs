@@ -58,22 +58,39 @@ impl Core {
     /// What a reader sees of a key whose newest version is `version`.
     #[inline]
     pub(super) fn shown(&self, state: &SuperVersion, key: &[u8], version: Version) -> Result<Option<Entry>> {
-        if version.meta.kind == Kind::Merge {
-            return self.merged(state, key, version.seqno);
+        match version.meta.kind {
+            Kind::Merge => self.merged(state, key, version.seqno),
+            Kind::Pointer => self.fetched(state, key, version),
+            _ => Ok(self.live(version)),
         }
-        Ok(self.live(version))
+    }
+
+    /// What a reader sees of a version that is no operand. The value is fetched if it lies in a blob file.
+    #[cold]
+    pub(super) fn fetched(
+        &self,
+        state: &SuperVersion,
+        key: &[u8],
+        version: Version,
+    ) -> Result<Option<Entry>> {
+        let is_pointer = version.meta.kind == Kind::Pointer;
+        let mut entry = self.live(version);
+        if let Some(entry) = entry.as_mut().filter(|_| is_pointer) {
+            entry.value = state.version.blobs().read(key, &entry.value)?;
+        }
+        Ok(entry)
     }
 
     #[cold]
     fn merged(&self, state: &SuperVersion, key: &[u8], newest: Seqno) -> Result<Option<Entry>> {
         let gathered = state.gather(self.hash(key), key, newest)?;
-        self.fold(key, gathered).map(Some)
+        self.fold(state, key, gathered).map(Some)
     }
 
     /// The entry that operands make. Its tag is that of the value below; it never expires, because the operands
     /// outlive a value that does.
-    pub(super) fn fold(&self, key: &[u8], gathered: Gathered) -> Result<Entry> {
-        let base = gathered.base.and_then(|version| self.live(version));
+    pub(super) fn fold(&self, state: &SuperVersion, key: &[u8], gathered: Gathered) -> Result<Entry> {
+        let base = gathered.base.map_or(Ok(None), |version| self.fetched(state, key, version))?;
         let operands: Vec<&[u8]> = gathered.operands.iter().rev().map(|operand| &operand[..]).collect();
         self.fold_onto(key, base.as_ref(), &operands)
     }

@@ -61,7 +61,7 @@ pub use options::{Compression, DEFAULT_MEMORY_BUDGET_BYTES, Durability, Options,
 #[cfg(any(test, feature = "testing"))]
 pub use scheduled::BackgroundStep;
 pub use snapshot::Snapshot;
-pub use stats::{CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
+pub use stats::{BlobStats, CacheStats, FilterStats, LevelStats, LogStats, MemtableStats, StallStats, Stats};
 pub use transact::MAX_TRANSACTION_ATTEMPTS;
 pub use transaction::{MAX_TRANSACTION_READS, Savepoint, Transaction, TransactionIter};
 pub use types::{Entry, Stamp, WriteOptions};
@@ -208,12 +208,12 @@ impl Db {
     }
 
     /// Reads every table, past the cache, and checks every block, the order of the keys, the filters and the
-    /// summaries. Takes time in proportion to the data; reads and writes go on meanwhile.
+    /// summaries; reads every blob file and checks every value and every pointer to one. Takes time in proportion to the data; reads and writes go on meanwhile.
     pub fn verify(&self) -> Result<()> {
         let core = &self.handle().core;
         core.check_open()?;
         let version = Arc::clone(&core.current().version);
-        version.tables().try_for_each(|(_, table)| table.verify())
+        version.verify()
     }
 
     /// Makes an openable copy of the store in `dir`, which must be missing or empty: a store of its own, that holds

@@ -11,17 +11,18 @@ use super::clock::StoreClock;
 use super::compact::Compactions;
 use super::core::{Core, Shard};
 use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
-use super::options::Options;
+use super::options::{Durability, Options};
 use super::recovery::recover_log;
 use super::shards::Shards;
 use super::super_version::SuperVersion;
 use super::syncer::Syncer;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, KeyspaceId, Merging, Result};
+use crate::blob::BlobFile;
 use crate::io::{Env, LockGuard};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions};
 use crate::table::{Cache, Table};
-use crate::version::{Edit, Manifest, Presence, State, names, probe};
+use crate::version::{Blobs, Edit, Manifest, Presence, State, names, probe};
 use crate::wal::{Lane, ReplayReport, Wal, WalOptions, check_start};
 
 /// Smallest and largest arena chunk of a memtable shard.
@@ -142,6 +143,8 @@ pub(super) fn build(
     };
     let manifest_path = dir.join(names::manifest(manifest.id()));
     let version = state.version(open).map_err(|detail| Error::corruption(&manifest_path, 0, detail))?;
+    let open_blob = |meta| Arc::new(BlobFile::open(Arc::clone(&env.fs), dir, meta));
+    let version = version.with_blobs(Blobs::default().next(&state.blobs, open_blob));
     let write_buffer = options.effective_write_buffer() as usize;
     let per_shard = write_buffer / options.shards / 8;
     let memtable_options = MemtableOptions {
@@ -199,7 +202,7 @@ fn remove_orphans(core: &Core) -> Result<()> {
         core.env.fs.remove(&path).at("remove", &path)?;
     }
     // The number of an orphan was given out without being recorded; it must not come back.
-    let used = names::largest_table_id(&listed).map_or(0, |id| id.0);
+    let used = names::largest_data_id(&listed).map_or(0, |id| id.0);
     core.next_file_id.fetch_max(used + 1, Ordering::Relaxed);
     Ok(())
 }
@@ -216,6 +219,7 @@ pub(super) fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
         chunk_bytes,
         recycle_limit: SPARE_SEGMENTS,
         prefault_bytes: PREFAULT_BYTES.min(write_buffer / 4),
+        synced: core.options.durability == Durability::Sync,
     };
     let wal = Wal::new(&core.env, &core.dir, options, move || FileId(ids.fetch_add(1, Ordering::Relaxed)));
     wal.raise_clock(report.clock_high_water_ms);

@@ -32,6 +32,8 @@ pub(crate) const DEFAULT_L0_RUNS: usize = 4;
 pub(crate) const DEFAULT_L0_LIMIT: usize = 32;
 /// Default of [`Options::compression_from_level`].
 pub(crate) const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 2;
+/// The shortest values that can be kept in blob files; a pointer to one takes half as much.
+pub(crate) const MIN_BLOB_FROM_BYTES: usize = 32;
 /// The smallest memory budget, 4 MiB.
 pub(crate) const MIN_MEMORY_BUDGET_BYTES: u64 = 4 << 20;
 
@@ -82,6 +84,7 @@ pub struct Options {
     pub(crate) compression: Compression,
     pub(crate) bottom_compression: Option<Compression>,
     pub(crate) compression_from_level: usize,
+    pub(crate) blob_from: Option<usize>,
     pub(crate) map_tables: bool,
     pub(crate) level_ratio: u32,
     pub(crate) l0_runs: usize,
@@ -127,6 +130,7 @@ impl Default for Options {
             compression: Compression::Lz4,
             bottom_compression: None,
             compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
+            blob_from: None,
             map_tables: false,
             level_ratio: DEFAULT_LEVEL_RATIO,
             l0_runs: DEFAULT_L0_RUNS,
@@ -214,6 +218,16 @@ impl Options {
     /// The first level that is compressed; default 2, 0 to 7. The upper levels are small and rewritten often.
     pub fn compression_from_level(mut self, level: usize) -> Self {
         self.compression_from_level = level;
+        self
+    }
+
+    /// Length from which on values are kept in blob files beside the tables, which then hold pointers only. Bytes;
+    /// default 0, which keeps all values in the tables; otherwise 32 or more. Compaction moves pointers instead of
+    /// values, so much less is written; reading such a value takes one more read of a file, and what is overwritten
+    /// takes up to a quarter of the space until it is collected. Values that are there already stay where they are
+    /// until they are compacted.
+    pub fn blob_from(mut self, bytes: usize) -> Self {
+        self.blob_from = (bytes > 0).then_some(bytes);
         self
     }
 
@@ -346,6 +360,8 @@ impl Options {
         check(bits <= 32, "filter_bits_per_key", bits, "0 to 32")?;
         let from = self.compression_from_level;
         check(from <= 7, "compression_from_level", from as u64, "0 to 7")?;
+        let blob_from = self.blob_from.unwrap_or(MIN_BLOB_FROM_BYTES);
+        check(blob_from >= MIN_BLOB_FROM_BYTES, "blob_from", blob_from as u64, "0, or 32 or more")?;
         let ratio = self.level_ratio;
         check((2..=100).contains(&ratio), "level_ratio", u64::from(ratio), "2 to 100")?;
         let runs = self.l0_runs;
@@ -383,6 +399,7 @@ mod tests {
             Options::new().shards(512),
             Options::new().block_bytes(1),
             Options::new().table_bytes(1),
+            Options::new().blob_from(31),
             Options::new().filter_bits_per_key(33),
             Options::new().compression_from_level(8),
             Options::new().level_ratio(1),

@@ -134,16 +134,21 @@ impl Core {
         let state = self.current();
         let Some(found) = self.find_newest(&state, key)? else { return Ok(None) };
         let meta = found.meta;
-        if meta.kind != Kind::Put || meta.expires_at_ms == 0 || meta.is_live(self.clock.now_ms()) {
+        if !meta.has_value() || meta.expires_at_ms == 0 || meta.is_live(self.clock.now_ms()) {
             return Ok(None);
         }
         let keyspace = split(key).map_or(KeyspaceId(0), |(id, _)| id);
         let stamp = Stamp { seqno: found.seqno.max(state.flushed_seqno), keyspace };
-        let entry = Entry { value: found.value, tag: meta.tag, expires_at_ms: Some(meta.expires_at_ms) };
+        let value = match meta.kind {
+            Kind::Pointer => state.version.blobs().read(key, &found.value)?,
+            _ => found.value,
+        };
+        let entry = Entry { value, tag: meta.tag, expires_at_ms: Some(meta.expires_at_ms) };
         Ok(Some((entry, stamp)))
     }
 
-    /// What a reader sees of a version now: nothing, if it is a tombstone or expired.
+    /// What a reader sees of a version now: nothing, if it is a tombstone or expired. The value of a pointer has still to
+    /// be fetched.
     pub(super) fn live(&self, version: Version) -> Option<Entry> {
         self.live_entry(version.meta, || version.value)
     }

@@ -3,7 +3,7 @@
 //! Nothing in the directory is changed, and nothing in it is waited for. The manifest is read, the tables that it names
 //! are opened, and the log is replayed into a memtable that is never flushed. A writer may meanwhile flush, compact and
 //! remove files, so in the end the manifest is read again: if the log still begins where it began, nothing that was
-//! needed had gone, and the tables are held by their open files. Otherwise all of it is done again.
+//! needed had gone, and tables and blob files are held by their open files. Otherwise all of it is done again.
 //!
 //! While somebody writes, the log is cut at the first number that is missing, as after a power loss: a lane that was
 //! read early may lack what one that was read late follows. So what is seen is a prefix of the writes, with
@@ -65,6 +65,7 @@ fn try_open(dir: &Path, options: &Options) -> Result<Option<Core>> {
     let (id, log_start) = (manifest.id(), manifest.state().log_start);
     let mut core = build(env, dir, options.clone(), manifest, Box::new(NoLock))?;
     core.current().version.tables().try_for_each(|(_, table)| table.hold())?;
+    core.current().version.blobs().files().try_for_each(|blob| blob.hold())?;
     let report = replay_into(&core, writer)?;
     core.clock = StoreClock::new(Arc::clone(&env.clock), report.clock_high_water_ms.max(core.clock.now_ms()));
     core.poison.set(Error::ReadOnly { path: dir.to_path_buf() });

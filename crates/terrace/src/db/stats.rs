@@ -6,6 +6,8 @@
 pub struct Stats {
     /// One entry per level, level 0 first.
     pub levels: Vec<LevelStats>,
+    /// The blob files, which hold large values.
+    pub blobs: BlobStats,
     /// The write-ahead log.
     pub log: LogStats,
     /// The memtables.
@@ -18,12 +20,13 @@ pub struct Stats {
     pub stalls: StallStats,
     /// Bytes of keys and values that flushes have taken out of memory.
     pub flushed_bytes: u64,
-    /// Bytes written to tables ÷ bytes of flushed user data: how often each byte was written, without the
+    /// Bytes written to tables and blob files ÷ bytes of flushed user data: how often each byte was written, without the
     /// log. Zero before the first flush.
     pub write_amplification: f64,
     /// Tables probed per point read that found its key in a table. 1 when filters never err.
     pub read_amplification: f64,
-    /// Table bytes ÷ bytes of the deepest level: 1 when nothing is stored twice. Zero when there are no tables.
+    /// Bytes of tables and blob files ÷ bytes of the deepest level and of the values that it points to: 1 when nothing
+    /// is stored twice and nothing is garbage. Zero when there are no tables.
     pub space_amplification: f64,
     /// Estimated number of entries, old versions and tombstones included.
     pub entries: u64,
@@ -56,10 +59,24 @@ pub struct LevelStats {
     pub entries: u64,
     /// Compactions (flushes for level 0) that wrote into this level.
     pub compactions: u64,
-    /// Bytes that those compactions read.
+    /// Bytes that those compactions read, blob files included.
     pub read_bytes: u64,
-    /// Bytes that those compactions wrote.
+    /// Bytes that those compactions wrote, blob files included.
     pub written_bytes: u64,
+}
+
+/// The blob files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BlobStats {
+    /// Files.
+    pub files: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// The values in them, those that nothing points to included.
+    pub records: u64,
+    /// Bytes of values to which no table points any more, until they are collected.
+    pub garbage_bytes: u64,
 }
 
 /// The write-ahead log.

@@ -6,42 +6,19 @@
 //! | 1     | compression: 0 none, 1 LZ4, 2 zstd |
 //! | 4     | CRC-32C of the stored bytes and the compression byte, bound to file number and offset |
 //!
-//! Stored bytes under LZ4 or zstd are the plain length (u32) followed by one LZ4 block or one zstd frame. Either
-//! is kept only where it saves at least an eighth, and zstd only where it shrinks by at most the factor that
-//! readers believe. All integers are little-endian.
+//! What stored bytes under LZ4 or zstd are, `base/compression` says. All integers are little-endian.
 
 use std::io;
 use std::path::Path;
 
 use super::Compression;
-#[cfg(feature = "zstd")]
-use super::zstandard;
+use crate::base::compression::{compress, decompress};
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result, checksum};
 use crate::io::File;
 
 /// What follows the stored bytes of each block.
 pub(super) const TRAILER_BYTES: usize = 5;
-
-/// Larger blocks are stored plain: one huge value, for which a second copy in memory would cost too much.
-const COMPRESS_MAX_BYTES: usize = 256 << 20;
-
-/// LZ4 cannot expand its input by more than this factor, and zstd is not used where it would, so a larger
-/// claim is a lie.
-const EXPANSION_MAX: usize = 255;
-
-/// Slack of that bound for tiny blocks.
-const EXPANSION_SLACK_BYTES: usize = 64;
-
-/// The number of LZ4.
-const LZ4: u8 = Compression::Lz4 as u8;
-
-/// The number of zstd, which every build knows, so that one without it can say what it misses.
-const ZSTD: u8 = 2;
-
-#[cfg(not(feature = "zstd"))]
-const NO_ZSTD: &str = "expected compression 0 or 1, found 2, which is zstd: the block is sound, but only a build \
-                       of terrace with the feature `zstd` reads it";
 
 /// Where a stored block lies: its first byte and its length with the trailer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,41 +57,6 @@ pub(super) fn reseal(out: &mut Vec<u8>, id: FileId, offset: u64, stored: &[u8]) 
 fn push_checksum(out: &mut Vec<u8>, start: usize, id: FileId, offset: u64) {
     let sum = checksum::bound(id.0, offset, &out[start..]);
     out.extend_from_slice(&sum.to_le_bytes());
-}
-
-/// Appends `plain` compressed and says how, or appends nothing where that does not pay.
-fn compress(out: &mut Vec<u8>, plain: &[u8], compression: Compression) -> Compression {
-    if compression == Compression::None || plain.len() > COMPRESS_MAX_BYTES {
-        return Compression::None;
-    }
-    let start = out.len();
-    out.extend_from_slice(&(plain.len() as u32).to_le_bytes());
-    let body = out.len();
-    let kept_bytes = (plain.len() - plain.len() / 8).saturating_sub(body - start);
-    #[cfg(feature = "zstd")]
-    if compression == Compression::Zstd {
-        out.resize(body + zstandard::room(plain.len()), 0);
-        let written = zstandard::compress_into(plain, &mut out[body..]).unwrap_or(usize::MAX);
-        // What zstd shrinks beyond the bound that readers put on a claim is left to LZ4, which stays within.
-        if written <= kept_bytes && plain.len() <= plain_bytes_max(written) {
-            out.truncate(body + written);
-            return Compression::Zstd;
-        }
-    }
-    out.resize(body + lz4_flex::block::get_maximum_output_size(plain.len()), 0);
-    // The room is what the encoder asks for, so it cannot fail; if it did, plain bytes are as good.
-    let written = lz4_flex::block::compress_into(plain, &mut out[body..]).unwrap_or(usize::MAX);
-    if written <= kept_bytes {
-        out.truncate(body + written);
-        return Compression::Lz4;
-    }
-    out.truncate(start);
-    Compression::None
-}
-
-/// The most plain bytes that a compressed block may claim to hold.
-fn plain_bytes_max(compressed_bytes: usize) -> usize {
-    compressed_bytes.saturating_mul(EXPANSION_MAX).saturating_add(EXPANSION_SLACK_BYTES)
 }
 
 /// Reads the block at `handle` and gives back its plain bytes. The caller has checked that the handle lies
@@ -169,37 +111,14 @@ pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) ->
         stored.truncate(stored.len() - TRAILER_BYTES);
         return Ok(stored);
     }
-    let decompress = match kind {
-        LZ4 => decompress_lz4,
-        #[cfg(feature = "zstd")]
-        ZSTD => zstandard::decompress_into,
-        #[cfg(not(feature = "zstd"))]
-        ZSTD => return corrupt(NO_ZSTD.to_string()),
-        _ => return corrupt(format!("expected compression 0, 1 or 2, found {kind}")),
-    };
-    let Some((claimed, body)) = body.split_first_chunk::<4>() else {
-        return corrupt(format!("expected the length of a compressed block, found {} bytes", body.len()));
-    };
-    let (claimed, limit) = (u32::from_le_bytes(*claimed) as usize, plain_bytes_max(body.len()));
-    if claimed > limit {
-        return corrupt(format!("expected at most {limit} plain bytes, found a claim of {claimed}"));
-    }
-    let mut plain = vec![0; claimed];
-    match decompress(body, &mut plain) {
-        Ok(written) if written == claimed => Ok(plain),
-        Ok(written) => corrupt(format!("expected {claimed} plain bytes, found {written}")),
-        Err(error) => corrupt(format!("expected a block under compression {kind}, found {error}")),
-    }
-}
-
-fn decompress_lz4(body: &[u8], plain: &mut [u8]) -> Result<usize, String> {
-    lz4_flex::block::decompress_into(body, plain).map_err(|error| error.to_string())
+    decompress(kind, body).or_else(corrupt)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::tests::any_compression;
     use super::*;
+    use crate::base::compression::{LZ4, ZSTD};
     use proptest::prelude::*;
 
     fn sealed(plain: &[u8], compression: Compression) -> Vec<u8> {

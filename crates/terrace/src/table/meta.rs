@@ -2,12 +2,14 @@
 
 use crate::base::varint::{push_prefixed, push_u64, take_prefixed, take_u64};
 use crate::base::{FileId, Seqno};
+use crate::blob::BlobUse;
 
 /// A table's identity, size, key range and summary; kept in the manifest.
 ///
 /// Encoding: ten varints in the order id, file bytes, entries, tombstones, smallest and largest sequence
 /// number, raw bytes, latest and earliest expiry, cleared sequence number; then the smallest and the largest key, each with its
-/// length as a varint before it.
+/// length as a varint before it. What it points to in blob files is encoded by itself (`encode_blobs`): a number and
+/// bytes as varints for each file, in the order of their numbers, to the end.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TableMeta {
     /// The number of the file.
@@ -35,6 +37,8 @@ pub(crate) struct TableMeta {
     /// No entry is hidden from every reader by a range delete up to this one: what was hidden was left out when
     /// the table was written.
     pub(crate) cleared_seqno: Seqno,
+    /// What its entries point to in blob files, in the order of the files' numbers.
+    pub(crate) blobs: Vec<BlobUse>,
 }
 
 impl TableMeta {
@@ -56,6 +60,31 @@ impl TableMeta {
         }
         push_prefixed(out, &self.smallest);
         push_prefixed(out, &self.largest);
+    }
+
+    /// Appends what it points to.
+    pub(crate) fn encode_blobs(&self, out: &mut Vec<u8>) {
+        for used in &self.blobs {
+            push_u64(out, used.id.0);
+            push_u64(out, used.bytes);
+        }
+    }
+
+    /// Takes what it points to, which is all the rest of `input`; `None` if it is malformed.
+    pub(crate) fn decode_blobs(&mut self, input: &mut &[u8]) -> Option<()> {
+        while !input.is_empty() {
+            let used = BlobUse { id: FileId(take_u64(input)?), bytes: take_u64(input)? };
+            if used.bytes == 0 || self.blobs.last().is_some_and(|last| last.id >= used.id) {
+                return None;
+            }
+            self.blobs.push(used);
+        }
+        Some(())
+    }
+
+    /// Bytes of the records in blob files that it points to.
+    pub(crate) fn blob_bytes(&self) -> u64 {
+        self.blobs.iter().map(|used| used.bytes).sum()
     }
 
     /// Takes one encoding off the front of `input`; `None` if it is malformed.
@@ -85,6 +114,7 @@ impl TableMeta {
             max_expires_at_ms,
             min_expires_at_ms,
             cleared_seqno,
+            blobs: Vec::new(),
         })
     }
 }
@@ -100,7 +130,7 @@ mod tests {
             let [id, file_bytes, entries, tombstones, min_seqno, max_seqno, raw_bytes, max, min, cleared_seqno] = numbers;
             let meta = TableMeta {
                 id: FileId(id), file_bytes, entries, tombstones, smallest, largest, min_seqno, max_seqno,
-                raw_bytes, max_expires_at_ms: max, min_expires_at_ms: min, cleared_seqno,
+                raw_bytes, max_expires_at_ms: max, min_expires_at_ms: min, cleared_seqno, blobs: Vec::new(),
             };
             let mut out = Vec::new();
             meta.encode(&mut out);
@@ -111,6 +141,20 @@ mod tests {
             let mut input = &out[..];
             prop_assert_eq!(TableMeta::decode(&mut input), Some(meta));
             prop_assert_eq!(input, &rest[..]);
+        }
+
+        #[test]
+        fn what_it_points_to_round_trips(uses in prop::collection::btree_map(any::<u64>(), 1u64.., 0..5)) {
+            let blobs = uses.into_iter().map(|(id, bytes)| BlobUse { id: FileId(id), bytes }).collect();
+            let meta = TableMeta { blobs, ..crate::table::properties::Properties::new(FileId(1)).meta };
+            let mut out = Vec::new();
+            meta.encode_blobs(&mut out);
+            let mut copy = TableMeta { blobs: Vec::new(), ..meta.clone() };
+            prop_assert_eq!(copy.decode_blobs(&mut &out[..]), Some(()));
+            prop_assert_eq!(&copy, &meta);
+            copy.blobs.clear();
+            let again = [&out[..], &out[..]].concat();
+            prop_assert_eq!(copy.decode_blobs(&mut &again[..]).is_some(), out.is_empty());
         }
     }
 }

@@ -31,12 +31,12 @@ mod tests;
 mod verify;
 mod whole;
 mod writer;
-#[cfg(feature = "zstd")]
-mod zstandard;
 
 use std::path::{Path, PathBuf};
 
 use crate::base::{EntryMeta, FileId, Seqno, Slice};
+
+pub use crate::base::compression::Compression;
 
 pub(crate) use cache::Cache;
 pub(crate) use cursor::TableCursor;
@@ -46,23 +46,6 @@ pub(crate) use salvage::Salvaged;
 pub(crate) use verify::Damage;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::TableWriter;
-
-/// How the blocks of a table are stored.
-// The numbers are part of the file format.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-#[repr(u8)]
-pub enum Compression {
-    /// As they are.
-    #[default]
-    None = 0,
-    /// LZ4, block by block, where it saves at least an eighth.
-    Lz4 = 1,
-    /// Zstandard, block by block, where it saves at least an eighth: smaller than LZ4, and slower to write and
-    /// to read. Only with the feature `zstd`; a build without it refuses such blocks.
-    #[cfg(feature = "zstd")]
-    Zstd = 2,
-}
 
 /// Default of `TableOptions::block_bytes`.
 pub(crate) const DEFAULT_BLOCK_BYTES: usize = 8 << 10;

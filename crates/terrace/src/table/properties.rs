@@ -9,10 +9,12 @@
 //! | varint | data blocks |
 //! | varint | creation time in milliseconds since the epoch, 0 when not given |
 //! | varint | origin: a random number drawn by each opening of a store, 0 when not given |
+//! | varies | what it points to in blob files: for each file its number and the bytes of the records, as varints |
 
 use super::meta::TableMeta;
 use crate::base::varint::{push_u64, take_u64};
 use crate::base::{EntryMeta, FileId, Kind, Seqno};
+use crate::blob::{BlobUse, Pointer};
 
 /// The summary of a table, gathered while it is written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,6 +51,7 @@ impl Properties {
             max_expires_at_ms: 0,
             min_expires_at_ms: 0,
             cleared_seqno: 0,
+            blobs: Vec::new(),
         };
         Self {
             meta,
@@ -61,16 +64,24 @@ impl Properties {
         }
     }
 
-    /// Counts one entry. The key range is the caller's to set: it has the first and the last key at hand.
-    pub(super) fn count(&mut self, key_bytes: usize, seqno: Seqno, meta: EntryMeta, value_bytes: usize) {
+    /// Counts one entry; a pointer counts as the value that it points to. The key range is the caller's to set: it has
+    /// the first and the last key at hand.
+    pub(super) fn count(&mut self, key_bytes: usize, seqno: Seqno, meta: EntryMeta, value: &[u8]) {
+        let mut value_bytes = value.len();
+        if meta.kind == Kind::Pointer
+            && let Some(pointer) = Pointer::decode(value)
+        {
+            value_bytes = usize::try_from(pointer.value_bytes).unwrap_or(usize::MAX);
+            self.count_pointer(&pointer);
+        }
         self.raw_key_bytes += key_bytes as u64;
-        self.raw_value_bytes += value_bytes as u64;
+        self.raw_value_bytes = self.raw_value_bytes.saturating_add(value_bytes as u64);
         let table = &mut self.meta;
         table.entries += 1;
         table.tombstones += u64::from(meta.kind == Kind::Delete);
         table.min_seqno = table.min_seqno.min(seqno);
         table.max_seqno = table.max_seqno.max(seqno);
-        table.raw_bytes += (key_bytes + value_bytes) as u64;
+        table.raw_bytes = table.raw_bytes.saturating_add(key_bytes as u64).saturating_add(value_bytes as u64);
         if meta.expires_at_ms == 0 {
             self.never_expiring += 1;
             return;
@@ -78,6 +89,14 @@ impl Properties {
         table.max_expires_at_ms = table.max_expires_at_ms.max(meta.expires_at_ms);
         if table.min_expires_at_ms == 0 || meta.expires_at_ms < table.min_expires_at_ms {
             table.min_expires_at_ms = meta.expires_at_ms;
+        }
+    }
+
+    fn count_pointer(&mut self, pointer: &Pointer) {
+        let blobs = &mut self.meta.blobs;
+        match blobs.binary_search_by_key(&pointer.file, |used| used.id) {
+            Ok(at) => blobs[at].bytes = blobs[at].bytes.saturating_add(pointer.record_bytes),
+            Err(at) => blobs.insert(at, BlobUse { id: pointer.file, bytes: pointer.record_bytes }),
         }
     }
 
@@ -104,12 +123,13 @@ impl Properties {
         ] {
             push_u64(out, number);
         }
+        self.meta.encode_blobs(out);
     }
 
     /// Decodes a properties block; `None` if it is malformed.
     pub(super) fn decode(mut input: &[u8]) -> Option<Self> {
         let input = &mut input;
-        let properties = Self {
+        let mut properties = Self {
             meta: TableMeta::decode(input)?,
             raw_key_bytes: take_u64(input)?,
             raw_value_bytes: take_u64(input)?,
@@ -118,6 +138,7 @@ impl Properties {
             created_at_ms: take_u64(input)?,
             origin: take_u64(input)?,
         };
-        input.is_empty().then_some(properties)
+        properties.meta.decode_blobs(input)?;
+        Some(properties)
     }
 }

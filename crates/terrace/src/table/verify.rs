@@ -122,7 +122,7 @@ impl Pass<'_> {
             let detail = format!("expected a key beyond fence {}, found \"{}\"", i - 1, key.escape_ascii());
             return Err(self.corrupt(i, detail));
         }
-        self.counted.count(key.len(), seqno, block.meta(entry), block.value(entry).len());
+        self.counted.count(key.len(), seqno, block.meta(entry), block.value(entry));
         self.previous = Some(Previous { key, seqno });
         Ok(())
     }

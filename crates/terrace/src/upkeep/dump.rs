@@ -11,6 +11,7 @@ use super::inspect::summary;
 use crate::base::entry::take_entry;
 use crate::base::error::IoContext;
 use crate::base::{Cursor, EntryMeta, Error, FileId, Kind, Result};
+use crate::blob::{Piece, Pointer, read_origin, scan};
 use crate::table::{Salvaged, Table};
 use crate::version::{History, State, names};
 use crate::wal::salvage;
@@ -22,8 +23,8 @@ pub type DumpLine<'a> = dyn FnMut(&str) -> Result<()> + 'a;
 const VALUE_BYTES: usize = 48;
 
 impl StoreFiles {
-    /// Writes what the file `name` of this directory holds, line by line: a table, a segment of the log, a manifest
-    /// or `CURRENT`. Goes on behind damage, which it points out. Works on a store that is open, too.
+    /// Writes what the file `name` of this directory holds, line by line: a table, a blob file, a segment of the log,
+    /// a manifest or `CURRENT`. Goes on behind damage, which it points out. Works on a store that is open, too.
     pub fn dump(&self, name: &str, line: &mut DumpLine<'_>) -> Result<()> {
         let path = self.dir.join(name);
         let file = self.env.fs.open(&path).at("open", &path)?;
@@ -38,6 +39,9 @@ impl StoreFiles {
         if tail == b"TERRATBL" || names::parse_table(name).is_some() {
             return self.dump_table(id, line);
         }
+        if tail == b"TERRABLB" || head.starts_with(b"TERRABLB") || names::parse_blob(name).is_some() {
+            return self.dump_blob(&path, id, line);
+        }
         if head.get(4..12) == Some(b"TERRAWAL") || salvage::is_segment_name(name) {
             return self.dump_segment(&path, id, line);
         }
@@ -47,7 +51,7 @@ impl StoreFiles {
         if head.starts_with(b"MANIFEST-") && len <= 64 {
             return line(&format!("CURRENT: the manifest that counts and its checksum: {}", text(&head)));
         }
-        let kinds = "expected a table, a segment of the log, a manifest or CURRENT";
+        let kinds = "expected a table, a blob file, a segment of the log, a manifest or CURRENT";
         Err(Error::corruption(&path, 0, format!("{kinds}, found \"{}\"", head.escape_ascii())))
     }
 
@@ -72,6 +76,23 @@ impl StoreFiles {
             cursor.next()?;
         }
         Ok(())
+    }
+
+    fn dump_blob(&self, path: &Path, id: FileId, line: &mut DumpLine<'_>) -> Result<()> {
+        match read_origin(&*self.env.fs, path, id) {
+            Ok(origin) => line(&format!("blob file: origin {origin:016x}"))?,
+            Err(error) => line(&format!("DAMAGE: {error}"))?,
+        }
+        let mut show = |piece: Piece<'_>| match piece {
+            Piece::Record { offset, record_bytes, key, stored_bytes, compression } => line(&format!(
+                "at byte {offset}: {record_bytes} bytes, {}: a value of {stored_bytes} bytes under compression \
+                 {compression}",
+                key_at(key, &State::default())
+            )),
+            Piece::Damage(error) => line(&format!("DAMAGE: {error}")),
+        };
+        let meta = scan(&*self.env.fs, &self.dir, id, &mut show)?;
+        meta.map_or(Ok(()), |meta| line(&format!("{} values in {} bytes", meta.records, meta.data_bytes())))
     }
 
     fn dump_segment(&self, path: &Path, id: FileId, line: &mut DumpLine<'_>) -> Result<()> {
@@ -121,6 +142,9 @@ fn entry(key: &[u8], seqno: u64, meta: EntryMeta, value: &[u8]) -> String {
     let mut line = format!("{seqno} {:?} {}", meta.kind, key_at(key, &State::default()));
     if meta.kind == Kind::RangeDelete {
         let _ = write!(line, " up to {}", key_at(value, &State::default()));
+    } else if let Some(pointer) = Pointer::decode(value).filter(|_| meta.kind == Kind::Pointer) {
+        let Pointer { file, offset, value_bytes, .. } = pointer;
+        let _ = write!(line, " = byte {offset} of {} ({value_bytes} bytes)", names::blob(file));
     } else if meta.kind != Kind::Delete {
         let shown = &value[..value.len().min(VALUE_BYTES)];
         let more = if shown.len() < value.len() { "…" } else { "" };

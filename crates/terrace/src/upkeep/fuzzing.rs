@@ -3,6 +3,7 @@
 
 use crate::base::entry::take_entry;
 
+pub use crate::blob::fuzzing::blob;
 pub use crate::table::fuzzing::{block, filter, footer_and_index};
 pub use crate::wal::fuzzing::log_record;
 

@@ -6,7 +6,7 @@ use super::StoreFiles;
 use super::finding::{KeyRange, key_range};
 use crate::base::{Cursor, Error, FileId, Result};
 use crate::table::{Cache, Table, TableMeta};
-use crate::version::{Edit, names};
+use crate::version::{Edit, LiveBlob, names};
 use crate::wal::salvage;
 
 /// What a store consists of.
@@ -27,6 +27,8 @@ pub struct Inspection {
     pub keyspaces: Vec<(u32, String)>,
     /// The tables: by level, newest run first, in key order.
     pub tables: Vec<TableInfo>,
+    /// The blob files, oldest first.
+    pub blobs: Vec<BlobInfo>,
     /// The segments of the log, oldest first. Empty after a clean close.
     pub log: Vec<SegmentInfo>,
     /// Other files in the directory.
@@ -82,6 +84,20 @@ pub struct TableInfo {
     pub created_at_ms: u64,
     /// The keys.
     pub keys: KeyRange,
+}
+
+/// One blob file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct BlobInfo {
+    /// The file.
+    pub file: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// The values in it.
+    pub records: u64,
+    /// Bytes of the values to which no table points any more.
+    pub garbage_bytes: u64,
 }
 
 /// One segment of the log.
@@ -169,6 +185,7 @@ impl StoreFiles {
         inspection
             .tables
             .sort_by(|a, b| (a.level, b.run, &state_key(a)).cmp(&(b.level, a.run, &state_key(b))));
+        inspection.blobs = state.blobs.iter().map(blob_info).collect();
         self.inspect_log(&mut inspection)?;
         Ok(inspection)
     }
@@ -206,6 +223,15 @@ impl StoreFiles {
     }
 }
 
+fn blob_info(blob: &LiveBlob) -> BlobInfo {
+    BlobInfo {
+        file: names::blob(blob.meta.id),
+        bytes: blob.meta.file_bytes,
+        records: blob.meta.records,
+        garbage_bytes: blob.garbage_bytes(),
+    }
+}
+
 /// How many entries of a table have expired, as far as their earliest and latest expiry tell.
 fn known_expired(meta: &TableMeta, now_ms: u64) -> Option<u64> {
     if meta.min_expires_at_ms == 0 || now_ms < meta.min_expires_at_ms {
@@ -233,6 +259,9 @@ pub(super) fn summary(offset: u64, edit: &Edit) -> EditSummary {
     for placed in &edit.added {
         let (name, level, run) = (names::table(placed.meta.id), placed.level, placed.run);
         say(format!("add {name} to level {level}, run {run}: {} entries", placed.meta.entries));
+    }
+    for blob in &edit.blobs {
+        say(format!("add {}: {} values", names::blob(blob.id), blob.records));
     }
     for (id, name) in &edit.created {
         say(format!("create keyspace {} {name:?}", id.0));

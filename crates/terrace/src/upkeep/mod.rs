@@ -17,6 +17,8 @@ pub(crate) mod inspect;
 mod order;
 pub(crate) mod progress;
 pub(crate) mod repair;
+mod values;
 pub(crate) mod verify;
+mod verify_blobs;
 
 pub use files::StoreFiles;

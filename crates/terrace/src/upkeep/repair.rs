@@ -2,7 +2,7 @@
 //!
 //! Everything that can be read (sound blocks of tables, sound records of the log) is merged into one run of new
 //! tables, newest version first, as a compaction of the whole store would. So nothing depends on levels, which a
-//! lost manifest takes with it. Where a newer version of a key was lost, an older one may appear instead.
+//! lost manifest takes with it. Large values are copied out of the blob files; an entry whose value is damaged is lost. Where a newer version of a key was lost, an older one may appear instead.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,21 +13,25 @@ use super::StoreFiles;
 use super::files::Registry;
 use super::finding::{Finding, key_range};
 use super::progress::{Progress, Tally};
+use super::values::{Losses, SoundValues};
 use crate::base::entry::take_entry;
 use crate::base::hash::filter_hash;
 use crate::base::id::MAX_SEQNO;
 use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES, split};
 use crate::base::{Cursor, Error, FileId, Fragments, KeyspaceId, Kind, Merging, RangeDelete, Result, Seqno};
+use crate::blob::{BlobFile, Piece, scan};
 use crate::compaction::merge::MergeCursor;
-use crate::compaction::output::{Output, write_run};
+use crate::compaction::output::{Output, Relocate, Separation, write_run};
 use crate::compaction::visible::{Below, Retention};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions, ShardWriter};
 use crate::table::{Compression, Salvaged, TableMeta, TableOptions};
-use crate::version::{Assembly, LEVELS, Placed, State, names};
+use crate::version::{Assembly, Blobs, Edit, LEVELS, Placed, State, names};
 use crate::wal::salvage;
 
 /// Tables are cut at this size.
 const TABLE_BYTES: u64 = 32 << 20;
+/// Blob files are cut at this size.
+const BLOB_BYTES: u64 = 64 << 20;
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// What was salvaged, and what was not.
@@ -59,6 +63,7 @@ pub struct Salvage {
 /// What has been read so far.
 struct Sources {
     tables: Vec<Salvaged>,
+    blobs: Blobs,
     log: Arc<Memtable>,
     pen: ShardWriter,
     range_deletes: Vec<RangeDelete>,
@@ -82,6 +87,7 @@ impl StoreFiles {
         let pen = pens.pop().ok_or_else(|| Error::invalid("a memtable of one shard has one writer"))?;
         let mut sources = Sources {
             tables: Vec::new(),
+            blobs: self.blobs(&listed),
             log,
             pen,
             range_deletes: registry.state().range_deletes.values().cloned().collect(),
@@ -97,6 +103,18 @@ impl StoreFiles {
         sources.read_log(self, &registry);
         let state = sources.state(&registry, &listed);
         sources.write(self, assembly, state)
+    }
+}
+
+impl StoreFiles {
+    /// The blob files in the directory, to read from what is sound in them.
+    fn blobs(&self, listed: &[String]) -> Blobs {
+        let open = |id| {
+            BlobFile::open_damaged(Arc::clone(&self.env.fs), &self.dir, id)
+                .ok()
+                .map(|file| (Arc::new(file), 0))
+        };
+        Blobs::of_files(listed.iter().filter_map(|name| names::parse_blob(name)).filter_map(open))
     }
 }
 
@@ -240,12 +258,32 @@ impl Sources {
         true
     }
 
+    /// Notes what is damaged in the blob files and cost nothing.
+    fn note_damaged_blobs(&mut self, files: &StoreFiles) -> Result<()> {
+        let mut wrong = Vec::new();
+        for file in self.blobs.files() {
+            let scanned = scan(&*files.env.fs, &files.dir, file.meta().id, &mut |piece| {
+                if let Piece::Damage(error) = piece {
+                    wrong.push(Finding::of(&error, None));
+                }
+                Ok(())
+            });
+            scanned?;
+        }
+        let lost = &self.outcome.lost;
+        wrong.retain(|finding| {
+            !lost.iter().any(|known| (&known.path, known.offset) == (&finding.path, finding.offset))
+        });
+        self.outcome.mended.extend(wrong);
+        Ok(())
+    }
+
     /// The state of the new store, without its tables. Keyspaces whose names are lost get new ones.
     fn state(&mut self, registry: &Registry, listed: &[String]) -> State {
         let old = registry.state();
         let mut state = State {
             flushed_seqno: self.max_seqno,
-            next_file_id: old.next_file_id.max(names::largest_table_id(listed).map_or(0, |id| id.0) + 1),
+            next_file_id: old.next_file_id.max(names::largest_data_id(listed).map_or(0, |id| id.0) + 1),
             clock_ms: self.clock_ms,
             keyspaces: old.keyspaces.clone(),
             next_keyspace_id: old.next_keyspace_id,
@@ -275,6 +313,13 @@ impl Sources {
             ..TableOptions::default()
         };
         let merging = Merging::new(state.merge_operator.clone(), None)?;
+        let values = Separation {
+            from_bytes: usize::MAX,
+            compression: options.compression,
+            target_file_bytes: BLOB_BYTES,
+            blobs: &self.blobs,
+            relocate: Relocate::Everything,
+        };
         let output = Output {
             fs: &files.env.fs,
             dir: assembly.partial(),
@@ -282,13 +327,15 @@ impl Sources {
             target_table_bytes: TABLE_BYTES,
             now_ms: self.clock_ms,
             cleared_seqno: 0,
+            values,
             merging: &merging,
             next_id: &next_id,
             yield_point: &|| Ok(false),
         };
+        let losses = Losses::default();
         let mut sources: Vec<Box<dyn Cursor>> = vec![Box::new(self.log.cursor(MAX_SEQNO))];
         for table in &self.tables {
-            sources.push(Box::new(table.cursor()));
+            sources.push(Box::new(SoundValues::new(table.cursor(), &self.blobs, &losses)));
         }
         let mut merged = MergeCursor::new(sources);
         merged.seek_to_first()?;
@@ -300,12 +347,17 @@ impl Sources {
             rule.under(range_deletes)
         };
         let written = write_run(&mut merged, None, &mut rule, None, &output)?;
-        for meta in written.into_iter().flat_map(|written| written.tables) {
+        let written = written.unwrap_or_default();
+        self.outcome.bytes = written.bytes();
+        let mut edit = Edit { blobs: written.blobs, ..Edit::default() };
+        for meta in written.tables {
             self.outcome.tables += 1;
             self.outcome.entries += meta.entries;
-            self.outcome.bytes += meta.file_bytes;
-            state.tables.insert(meta.id, Placed { level: LEVELS - 1, run: 0, meta });
+            edit.added.push(Placed { level: LEVELS - 1, run: 0, meta });
         }
+        self.outcome.lost.extend(losses.findings(&state));
+        self.note_damaged_blobs(files)?;
+        state.apply(&edit).map_err(Error::invalid)?;
         state.next_file_id = ids.load(Ordering::Relaxed);
         assembly.finish(state)?;
         Ok(self.outcome)

@@ -26,6 +26,10 @@ pub struct Verification {
     pub table_bytes: u64,
     /// Their entries, old versions and tombstones included.
     pub entries: u64,
+    /// Blob files read.
+    pub blobs: u64,
+    /// Their size in bytes.
+    pub blob_bytes: u64,
     /// Log segments read.
     pub segments: u64,
     /// Sound records in them.
@@ -39,15 +43,15 @@ impl Verification {
     }
 }
 
-struct Check<'a> {
-    files: &'a StoreFiles,
-    outcome: Verification,
+pub(super) struct Check<'a> {
+    pub(super) files: &'a StoreFiles,
+    pub(super) outcome: Verification,
 }
 
 impl StoreFiles {
     /// Reads every file and checks every checksum and every invariant: `CURRENT` and the manifest, the blocks of
     /// each table against its index, its filter and its summary, the order of keys in and across tables, levels
-    /// that must not overlap, sequence numbers, the log. Goes on behind whatever it finds.
+    /// that must not overlap, sequence numbers, every record of the blob files and every pointer into them, the log. Goes on behind whatever it finds.
     ///
     /// Changes nothing. Takes time in proportion to the data, twice where it is sound. Fails only where there is no
     /// store, where it is open ([`Error::Locked`]), or where a directory cannot be read.
@@ -61,12 +65,16 @@ impl StoreFiles {
         let open = |meta: &TableMeta| {
             Arc::new(Table::open(Arc::clone(&self.env.fs), &self.dir, meta.clone(), Arc::clone(&cache)))
         };
-        let mut tally = Tally::new(metas.iter().map(|meta| meta.file_bytes), &mut progress);
+        let blobs = check.blobs_of(&registry, &listed);
+        let sizes = metas.iter().map(|meta| meta.file_bytes).chain(blobs.iter().map(|(_, bytes)| *bytes));
+        let mut tally = Tally::new(sizes, &mut progress);
         let before = check.outcome.findings.len();
         for meta in &metas {
             check.table(&open(meta), registry.state(), &mut tally);
         }
         let tables_are_sound = check.outcome.findings.len() == before;
+        let damaged = check.blobs(&blobs, registry.state(), &mut tally);
+        check.pointers(&metas, registry.state(), damaged, open);
         if registry.is_whole() {
             match registry.state().version(open) {
                 Ok(version) if tables_are_sound => check.order(&version, registry.state()),
@@ -80,11 +88,11 @@ impl StoreFiles {
 }
 
 impl Check<'_> {
-    fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         self.outcome.notes.push(text.into());
     }
 
-    fn error(&mut self, error: &Error) {
+    pub(super) fn error(&mut self, error: &Error) {
         let finding = Finding::of(error, None);
         let known = |f: &Finding| (&f.path, f.offset) == (&finding.path, finding.offset);
         if !self.outcome.findings.iter().any(known) {

@@ -5,7 +5,7 @@
 //! ```text
 //! varint   tag
 //! varint   payload length, then the payload:
-//!   1 table added         varint level | varint run ordinal | table meta to the payload's end
+//!   1 table added         varint level | varint run ordinal | table meta | what it points to, to the end
 //!   2 table removed       varint level | varint file id
 //!   3 flushed seqno       varint          every entry up to it is in a table
 //!   4 next file id        varint          ids from it on have not been given out
@@ -18,12 +18,14 @@
 //!  11 range delete gone   varint seqno
 //!  12 merge operator      its name (UTF-8) to the payload's end; at most once in the life of a store
 //!  13 start of the log    varint file id: the first log segment that is needed, and is there; 0 for none
+//!  14 blob file added     blob meta
 //! ```
 //!
 //! An unknown tag is refused: an edit that is understood in part describes another store.
 
 use crate::base::varint::{push_prefixed, push_u64, take_prefixed, take_u64};
 use crate::base::{FileId, KeyspaceId, RangeDelete, Seqno};
+use crate::blob::BlobMeta;
 use crate::table::TableMeta;
 
 /// A table and its place.
@@ -66,6 +68,9 @@ pub(crate) struct Edit {
     pub(crate) merge_operator: Option<String>,
     /// The first log segment that is needed from now on; 0 for none.
     pub(crate) log_start: Option<FileId>,
+    /// Blob files that come in, each pointed to by tables that come in with it. A blob file goes by itself, with the
+    /// last table that points to it.
+    pub(crate) blobs: Vec<BlobMeta>,
 }
 
 /// Levels are numbered 0 to `LEVELS - 1`.
@@ -85,8 +90,9 @@ mod tag {
     pub(super) const SETTLED_RANGE_DELETE: u64 = 11;
     pub(super) const MERGE_OPERATOR: u64 = 12;
     pub(super) const LOG_START: u64 = 13;
+    pub(super) const BLOB: u64 = 14;
     /// The largest of them.
-    pub(super) const LAST: u64 = LOG_START;
+    pub(super) const LAST: u64 = BLOB;
 }
 
 impl Edit {
@@ -104,6 +110,7 @@ impl Edit {
         for placed in &self.added {
             let mut meta = Vec::new();
             placed.meta.encode(&mut meta);
+            placed.meta.encode_blobs(&mut meta);
             field(tag::ADDED, &[placed.level as u64, placed.run], &meta);
         }
         for (level, id) in &self.removed {
@@ -144,6 +151,11 @@ impl Edit {
         if let Some(id) = self.log_start {
             field(tag::LOG_START, &[id.0], &[]);
         }
+        for blob in &self.blobs {
+            let mut meta = Vec::new();
+            blob.encode(&mut meta);
+            field(tag::BLOB, &[], &meta);
+        }
     }
 
     /// Decodes fields to the end of `input`; the text says what is wrong.
@@ -169,7 +181,8 @@ impl Edit {
         match tag {
             tag::ADDED => {
                 let (level, run) = (take_level(payload)?, take_u64(payload)?);
-                let meta = TableMeta::decode(payload)?;
+                let mut meta = TableMeta::decode(payload)?;
+                meta.decode_blobs(payload)?;
                 self.added.push(Placed { level, run, meta });
             }
             tag::REMOVED => {
@@ -186,6 +199,7 @@ impl Edit {
             tag::SETTLED_RANGE_DELETE => self.settled_range_deletes.push(take_u64(payload)?),
             tag::MERGE_OPERATOR => self.merge_operator = Some(take_name(payload)?),
             tag::LOG_START => self.log_start = Some(FileId(take_u64(payload)?)),
+            tag::BLOB => self.blobs.push(BlobMeta::decode(payload)?),
             _ => return Some(false),
         }
         Some(true)
@@ -215,6 +229,7 @@ fn take_name(payload: &mut &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blob::BlobUse;
     use crate::version::testing::meta;
     use proptest::prelude::*;
 
@@ -227,7 +242,10 @@ mod tests {
             .prop_map(|(tables, removed, numbers, created, renamed)| Edit {
                 added: tables
                     .iter()
-                    .map(|(level, run, a, b)| Placed { level: *level, run: *run, meta: meta(*run, a, b, 7) })
+                    .map(|(level, run, a, b)| {
+                        let blobs = vec![BlobUse { id: FileId(*run), bytes: *level as u64 + 1 }];
+                        Placed { level: *level, run: *run, meta: TableMeta { blobs, ..meta(*run, a, b, 7) } }
+                    })
                     .collect(),
                 removed: removed.iter().map(|(level, id)| (*level, FileId(*id))).collect(),
                 flushed_seqno: numbers.0,
@@ -245,6 +263,10 @@ mod tests {
                 settled_range_deletes: removed.iter().map(|(_, id)| *id).collect(),
                 merge_operator: created.first().map(|(_, name)| name.clone()),
                 log_start: numbers.0.map(FileId),
+                blobs: removed
+                    .iter()
+                    .map(|(level, id)| BlobMeta { id: FileId(*id), file_bytes: *level as u64, records: *id })
+                    .collect(),
                 dropped: created.iter().map(|(id, _)| *id).collect(),
                 created,
                 renamed,
@@ -270,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_unknown_tag_and_a_level_out_of_range_are_refused() {
-        assert!(Edit::decode(&[14, 0]).unwrap_err().contains("unknown edit field 14"));
+        assert!(Edit::decode(&[15, 0]).unwrap_err().contains("unknown edit field 15"));
         assert!(Edit::decode(&[2, 2, 7, 1]).unwrap_err().contains("malformed"));
         assert!(Edit::decode(&[2, 3, 6, 1, 1]).unwrap_err().contains("too many"));
         assert_eq!(Edit::decode(&[2, 2, 6, 1]).unwrap().removed, [(6, FileId(1))]);

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use super::blobs::Blobs;
 use super::edit::{Edit, LEVELS};
 use super::range_deletes::RangeDeletes;
 use super::run::Run;
@@ -36,6 +37,11 @@ impl Level {
         self.runs.iter().map(|r| r.bytes()).sum()
     }
 
+    /// Bytes of the records in blob files that its tables point to.
+    pub(crate) fn blob_bytes(&self) -> u64 {
+        self.tables().map(|table| table.meta().blob_bytes()).sum()
+    }
+
     /// Every table, newest run first.
     pub(crate) fn tables(&self) -> impl DoubleEndedIterator<Item = &Arc<Table>> {
         self.runs.iter().flat_map(|run| run.tables())
@@ -52,6 +58,7 @@ impl Level {
 pub(crate) struct Version {
     levels: [Level; LEVELS],
     range_deletes: RangeDeletes,
+    blobs: Blobs,
 }
 
 /// Candidates whose filters are prefetched together; more than a well-shaped version has.
@@ -80,6 +87,16 @@ impl Version {
     #[inline]
     pub(crate) fn range_deletes(&self) -> &RangeDeletes {
         &self.range_deletes
+    }
+
+    /// The same tables with these blob files, to which they point.
+    pub(crate) fn with_blobs(self, blobs: Blobs) -> Self {
+        Self { blobs, ..self }
+    }
+
+    /// The blob files that the tables point to.
+    pub(crate) fn blobs(&self) -> &Blobs {
+        &self.blobs
     }
 
     /// The levels, shallowest first.
@@ -160,7 +177,7 @@ impl Version {
         Ok(())
     }
 
-    /// The version after `edit`, but for range deletes: see `settle_range_deletes`. `open` makes a table of a new
+    /// The version after `edit`, but for range deletes (see `settle_range_deletes`) and blob files. `open` makes a table of a new
     /// meta, without I/O; a moved table is kept as it
     /// is. The text says what is wrong with the edit.
     pub(crate) fn apply(

@@ -4,6 +4,7 @@
 //! layer decides nothing about what to compact and deletes no file.
 
 mod assembly;
+mod blobs;
 mod current;
 mod edit;
 mod history;
@@ -18,6 +19,7 @@ mod state;
 pub(crate) mod testing;
 
 pub(crate) use assembly::Assembly;
+pub(crate) use blobs::{Blobs, LiveBlob};
 pub(crate) use current::{Presence, probe};
 pub(crate) use edit::{Edit, LEVELS, Placed};
 pub(crate) use history::History;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::blobs::LiveBlobs;
 use super::edit::{Edit, Placed};
 use super::levels::Version;
 use super::names;
@@ -31,6 +32,8 @@ pub(crate) struct State {
     pub(crate) merge_operator: Option<String>,
     /// The first log segment that is needed; 0 for none.
     pub(crate) log_start: FileId,
+    /// The blob files that tables point to.
+    pub(crate) blobs: LiveBlobs,
 }
 
 impl State {
@@ -39,7 +42,9 @@ impl State {
         self.check_tables(edit)?;
         self.check_range_deletes(edit)?;
         self.check_merge_operator(edit)?;
+        let blobs = self.blobs.after(edit, &self.tables)?;
         self.keyspaces = self.keyspaces_after(edit)?;
+        self.blobs = blobs.unwrap_or_else(|| std::mem::take(&mut self.blobs));
         for seqno in &edit.settled_range_deletes {
             self.range_deletes.remove(seqno);
         }
@@ -50,6 +55,9 @@ impl State {
         for placed in &edit.added {
             self.next_file_id = self.next_file_id.max(placed.meta.id.0.saturating_add(1));
             self.tables.insert(placed.meta.id, placed.clone());
+        }
+        for blob in &edit.blobs {
+            self.next_file_id = self.next_file_id.max(blob.id.0.saturating_add(1));
         }
         for (id, _) in &edit.created {
             self.next_keyspace_id = self.next_keyspace_id.max(id.0.saturating_add(1));
@@ -68,6 +76,7 @@ impl State {
         self.check_tables(edit)?;
         self.check_range_deletes(edit)?;
         self.check_merge_operator(edit)?;
+        self.blobs.after(edit, &self.tables)?;
         self.keyspaces_after(edit).map(|_| ())
     }
 
@@ -134,7 +143,8 @@ impl State {
 
     /// The names of all files that hold its data, beside the manifest.
     pub(crate) fn files(&self) -> impl Iterator<Item = String> + '_ {
-        self.tables.keys().map(|id| names::table(*id))
+        let blobs = self.blobs.iter().map(|blob| names::blob(blob.meta.id));
+        self.tables.keys().map(|id| names::table(*id)).chain(blobs)
     }
 
     /// One edit that makes this state out of an empty one.
@@ -149,6 +159,7 @@ impl State {
             range_deletes: self.range_deletes.values().cloned().collect(),
             merge_operator: self.merge_operator.clone(),
             log_start: Some(self.log_start),
+            blobs: self.blobs.iter().map(|blob| blob.meta).collect(),
             ..Edit::default()
         }
     }

@@ -7,8 +7,8 @@ use super::paths;
 use super::source::{Source, Violation};
 
 /// Lowest first. `ARCHITECTURE.md` says what each is for.
-pub(crate) const LAYERS: [&str; 10] =
-    ["base", "io", "record", "wal", "memtable", "table", "version", "compaction", "db", "upkeep"];
+pub(crate) const LAYERS: [&str; 11] =
+    ["base", "io", "record", "wal", "memtable", "blob", "table", "version", "compaction", "db", "upkeep"];
 
 fn rank(name: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| *layer == name)

@@ -8,11 +8,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::base::hash::filter_hash;
 use crate::base::{EntryMeta, FileId, Merging};
+use crate::compaction::output::Separation;
 use crate::compaction::picker::{PickerOptions, Situation, pick};
 use crate::compaction::testing::{Row, VecCursor, sort};
 use crate::io::Fs;
 use crate::io::sim::SimFs;
 use crate::table::{Cache, TableOptions};
+use crate::version::Blobs;
 
 const DIR: &str = "/db";
 
@@ -61,6 +63,7 @@ impl Mini {
             target_table_bytes: self.options.target_table_bytes,
             now_ms: self.readers.now_ms,
             cleared_seqno: 0,
+            values: Separation::none(&Blobs::default()),
             merging: &Merging::default(),
             next_id: &next_id,
             yield_point: &|| Ok(false),

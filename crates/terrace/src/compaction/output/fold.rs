@@ -6,7 +6,7 @@
 //! here but a matter for whoever reads the key.
 
 use super::RunWriter;
-use crate::base::{EntryMeta, Merging, Result, Seqno};
+use crate::base::{EntryMeta, Kind, Merging, Result, Seqno};
 use crate::compaction::visible::{Base, Retention};
 
 /// When those that wait take so much, they are made one, if there is such a thing.
@@ -170,9 +170,13 @@ impl RunWriter<'_> {
         base: Base,
         alone: Option<(Seqno, EntryMeta)>,
         key: &[u8],
-        value: &[u8],
+        (read, value): (EntryMeta, &[u8]),
     ) -> Result<()> {
-        let below = (base == Base::Value).then_some(value);
+        let fetched = match read.kind {
+            Kind::Pointer if base == Base::Value => Some(self.output.values.blobs.read(key, value)?),
+            _ => None,
+        };
+        let below = (base == Base::Value).then(|| fetched.as_deref().unwrap_or(value));
         if base != Base::Expiring
             && let Some(folded) = self.chain.fold(self.output.merging, below)
         {

@@ -8,7 +8,7 @@ use crate::base::{Cursor, Error, Merging};
 use crate::compaction::testing::{Row, VecCursor};
 use crate::compaction::visible;
 use crate::io::sim::SimFs;
-use crate::version::{LiveKeyspaces, testing};
+use crate::version::{Blobs, LiveKeyspaces, testing};
 
 const DIR: &str = "/db";
 
@@ -38,6 +38,7 @@ impl Place {
     ) -> Result<Option<Written>> {
         let options = TableOptions { block_bytes: 128, ..TableOptions::default() };
         let next_id = || FileId(self.ids.fetch_add(1, Ordering::Relaxed));
+        let blobs = Blobs::default();
         let output = Output {
             fs: &self.fs,
             dir: Path::new(DIR),
@@ -45,6 +46,7 @@ impl Place {
             target_table_bytes,
             now_ms: 1,
             cleared_seqno: 0,
+            values: Separation::none(&blobs),
             merging: &Merging::default(),
             next_id: &next_id,
             yield_point,

@@ -109,7 +109,7 @@ impl<'a> Picker<'a> {
     }
 
     /// Every run of level 0, to the base level.
-    fn level_zero_by_hand(&self) -> Option<Choice> {
+    pub(super) fn level_zero_by_hand(&self) -> Option<Choice> {
         let tables: Vec<Arc<Table>> = self.version.levels()[0].tables().cloned().collect();
         if tables.iter().any(|table| self.is_busy(table)) {
             return None;

@@ -5,6 +5,7 @@
 //! So nearly all data is in the last level, and the space taken by old versions stays near a tenth.
 
 use super::PickerOptions;
+use super::blobs::excess_bytes;
 use crate::version::{LEVELS, Level, Version};
 
 /// The last level.
@@ -64,5 +65,6 @@ pub(crate) fn pending_compaction_bytes(version: &Version, options: &PickerOption
             debt = debt.saturating_add(carried).saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
         }
     }
-    debt
+    // What is collected is less than what is written for it.
+    debt.saturating_add(excess_bytes(version, options.blob_garbage_percent).saturating_mul(2))
 }

@@ -2,7 +2,7 @@
 //!
 //! `L0.9: 1:a-f@10 2:g-k@10` is run 9 of level 0 with two tables: number, first key, last key, MiB. After the
 //! size may follow `,t50` (percent of tombstones), `,x5..9` (first and last expiry, every entry expiring) and
-//! `,s7` (newest seqno; 5 otherwise). `busy: 3 6:a-m` says that table 3 and range a-m of level 6 are held.
+//! `,s7` (newest seqno; 5 otherwise), `,b3..20` (points to 20 MiB of blob file 3); `blobs: 3@64` is that file's size. `busy: 3 6:a-m` says that table 3 and range a-m of level 6 are held.
 //! `now: 9`, `oldest: 4` (snapshot), `newest: 99` and `live: a b` (keyspaces; a key's first letter is its
 //! keyspace) set the circumstances; `stepped: a-c` is where reads were slow. Options: 4 runs, ratio 10, base level 1,000 MiB, tables of 64 MiB.
 
@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::base::KeyspaceId;
+use crate::blob::BlobUse;
 use crate::version::testing;
 
 const MIB: u64 = 1 << 20;
@@ -55,6 +56,7 @@ fn parse(text: &str) -> Case {
         stepped: Vec::new(),
     };
     let mut tables = Vec::new();
+    let mut blobs = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (name, rest) = line.split_once(':').expect("name: content");
         let words = || rest.split_whitespace();
@@ -71,6 +73,10 @@ fn parse(text: &str) -> Case {
                 case.stepped
                     .extend(ranges.map(|(a, z)| SteppedRange { smallest: a.into(), largest: z.into() }));
             }
+            "blobs" => blobs.extend(words().map(|word| {
+                let (id, size) = word.split_once('@').unwrap();
+                (id.parse().unwrap(), size.parse::<u64>().unwrap() * MIB)
+            })),
             "busy" => case.busy.push(parse_locks(words())),
             level => {
                 let (level, run) =
@@ -80,7 +86,7 @@ fn parse(text: &str) -> Case {
             }
         }
     }
-    case.version = Version::new(tables).unwrap();
+    case.version = testing::with_blobs(Version::new(tables).unwrap(), &blobs);
     case
 }
 
@@ -96,6 +102,11 @@ fn parse_table(word: &str) -> Arc<Table> {
         match kind {
             "t" => meta.tombstones = value.parse().unwrap(),
             "s" => meta.max_seqno = value.parse().unwrap(),
+            "b" => {
+                let (id, size) = value.split_once("..").unwrap();
+                let bytes = size.parse::<u64>().unwrap() * MIB;
+                meta.blobs.push(BlobUse { id: FileId(id.parse().unwrap()), bytes });
+            }
             _ => {
                 let (first, last) = value.split_once("..").unwrap();
                 (meta.min_expires_at_ms, meta.max_expires_at_ms) =
@@ -133,6 +144,10 @@ fn show(choice: Option<&Choice>) -> String {
         if choice.output_level == 0 {
             write!(text, ".{}", choice.output_run).unwrap();
         }
+    }
+    if !choice.relocate.is_empty() {
+        let files: Vec<_> = choice.relocate.iter().map(|id| id.0.to_string()).collect();
+        write!(text, " out of {}", files.join(" ")).unwrap();
     }
     text
 }
@@ -290,6 +305,43 @@ fn tombstones_that_reads_step_over_sink_and_vanish() {
 fn what_reads_step_over_comes_last_and_not_from_level_zero() {
     check("L0.1: 1:a-z@9,t9\nL6: 9:a-z@900\nstepped: a-z", "nothing");
     check("L6: 1:a-b@9,t1 2:c-d@9,t50\nstepped: a-b", "merge L6[2] -> L6");
+}
+
+#[test]
+fn garbage_of_blob_files_is_collected_when_it_exceeds_its_share() {
+    let tables = "L6: 1:a-f@1,b10..60,b11..50 2:g-k@1,b10..30,b12..60";
+    check(&format!("{tables}\nblobs: 10@100 11@60 12@60"), "nothing");
+    check(&format!("{tables}\nblobs: 10@100 11@100 12@60"), "merge L6[1] -> L6 out of 11");
+    check(&format!("{tables}\nblobs: 10@200 11@60 12@60"), "merge L6[1 2] -> L6 out of 10");
+    let busy = format!("{tables}\nblobs: 10@200 11@60 12@60\nbusy: ");
+    check(&format!("{busy} 1"), "merge L6[2] -> L6 out of 10");
+    check(&format!("{busy} 6:a-b"), "merge L6[2] -> L6 out of 10");
+    check(&format!("{busy} 1 2"), "nothing");
+    let above = "L0.7: 5:a-z@1,b12..2\nL6: 1:a-f@1,b10..90\nblobs: 10@90 12@100";
+    check(above, "merge L0[5] -> L0.7 out of 12");
+}
+
+#[test]
+fn garbage_that_upper_levels_may_hide_is_brought_to_light_first() {
+    let text =
+        "L0.2: 2:a-k@1,b12..15\nL0.1: 1:a-k@1,b11..15\nL6: 9:a-z@1,b10..100\nblobs: 10@100 11@15 12@15";
+    check(text, "merge L0[2 1] L6[9] -> L6");
+    check(&text.replace("..15", "..5").replace("@15", "@5"), "nothing");
+    check(&format!("{text}\nbusy: 1"), "nothing");
+    check(&text.replace("9:a-z@1,", "9:a-z@400,"), "nothing");
+    check("L5: 1:a-b@1,b11..40\nL6: 9:a-z@1,b10..99\nblobs: 10@99 11@40", "merge L5[1] L6[9] -> L6");
+    // Nothing is hidden where nothing is below.
+    check("L0.2: 2:a-k@1,b12..15\nL0.1: 1:a-k@1,b11..15\nblobs: 11@15 12@15", "nothing");
+}
+
+#[test]
+fn collecting_by_hand_leaves_alone_what_is_only_hidden() {
+    let by_hand = |text: &str| {
+        let case = parse(text);
+        show(pick_blobs(&case.version, &case.options, &case.situation()).as_ref())
+    };
+    assert_eq!(by_hand("L0.1: 1:a-k@1,b11..50\nL6: 9:a-z@1,b10..90\nblobs: 10@100 11@50"), "nothing");
+    assert_eq!(by_hand("L6: 9:a-z@1,b10..70\nblobs: 10@100"), "merge L6[9] -> L6 out of 10");
 }
 
 #[test]

@@ -8,13 +8,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::{EntryMeta, Error, FileId, KeyspaceId, Merging};
-use crate::compaction::output::{Output, Written, write_run};
+use crate::compaction::output::{Output, Separation, Written, write_run};
 use crate::compaction::testing::{Row, VecCursor};
 use crate::compaction::visible::Below;
 use crate::io::Fs;
 use crate::io::sim::SimFs;
 use crate::table::{Cache, Compression, Table, TableMeta, TableOptions, TableWriter, table_path};
-use crate::version::{LiveKeyspaces, Run};
+use crate::version::{Blobs, LiveKeyspaces, Run};
 
 const DIR: &str = "/db";
 
@@ -55,6 +55,7 @@ impl Place {
     }
 
     fn write(&self, input: &mut impl Input, end: Option<&[u8]>, mut rule: Retention) -> Result<Written> {
+        let blobs = Blobs::default();
         let output = Output {
             fs: &self.fs,
             dir: Path::new(DIR),
@@ -62,6 +63,7 @@ impl Place {
             target_table_bytes: 4000,
             now_ms: 100,
             cleared_seqno: 0,
+            values: Separation::none(&blobs),
             merging: &Merging::default(),
             next_id: &|| self.next_id(),
             yield_point: &|| Ok(false),
@@ -96,7 +98,7 @@ fn read(table: &Arc<Table>) -> Vec<Row> {
 /// A merge of one run for each table.
 fn merge(tables: &[Arc<Table>]) -> MergeCursor<RunCursor> {
     let run = |table: &Arc<Table>| Arc::new(Run::new(0, vec![Arc::clone(table)]).unwrap());
-    MergeCursor::new(tables.iter().map(|table| RunCursor::new(run(table), 0..1, false)))
+    MergeCursor::new(tables.iter().map(|table| RunCursor::new(run(table), 0..1, false)).collect())
 }
 
 fn key(n: u64) -> Vec<u8> {

@@ -55,8 +55,9 @@ struct Front {
     shown: bool,
     /// The key whose versions were passed last.
     key: Vec<u8>,
-    /// The entry that was shown, if it was folded from operands; its key is `key`, and the cursor is past it.
-    folded: Option<Entry>,
+    /// The entry that was shown, if it does not lie under a cursor: folded from operands, or fetched out of a blob
+    /// file. Its key is `key`, and the cursor is past it.
+    apart: Option<Entry>,
 }
 
 impl View {
@@ -75,10 +76,10 @@ impl View {
     fn merged(&self, low: &[u8], high: Option<&[u8]>) -> Merged {
         let sealed = self.state.sealed.iter().map(|sealed| &sealed.memtable);
         let memtables = std::iter::once(&self.state.active).chain(sealed).filter(|table| !table.is_empty());
-        let runs = self.state.version.run_cursors(low, high, true);
+        let runs = self.state.version.run_cursors(low, high, true).into_iter();
         if self.covered.is_empty() {
             let memtables = memtables.map(|memtable| Part::Memtable(memtable.cursor(self.at)));
-            return MergeCursor::new(memtables.chain(runs.map(Part::Run)));
+            return MergeCursor::new(memtables.chain(runs.map(Part::Run)).collect());
         }
         let end = high.unwrap_or(&[0xff; 8]);
         let memtables = memtables.filter_map(|memtable| {
@@ -88,7 +89,7 @@ impl View {
             (!hidden).then(|| Part::Skipping(Box::new(cursor())))
         });
         let skipping = |run| Part::Skipping(Box::new(Skipping::new(run, (), self.covered.clone())));
-        MergeCursor::new(memtables.chain(runs.map(skipping)))
+        MergeCursor::new(memtables.chain(runs.map(skipping)).collect())
     }
 }
 
@@ -96,7 +97,7 @@ impl Front {
     /// Folds the operands that the cursor stands on, and moves past their key. A range delete up to `deleted` hides
     /// what is older.
     #[cold]
-    fn fold(&mut self, core: &Core, deleted: Seqno) -> Result<()> {
+    fn fold(&mut self, core: &Core, state: &SuperVersion, deleted: Seqno) -> Result<()> {
         self.key.clear();
         self.key.extend_from_slice(self.cursor.key());
         let mut gathered = Gathered::default();
@@ -108,8 +109,18 @@ impl Front {
                 && gathered.take(Version { seqno, meta, value: self.cursor.value_slice() });
             self.cursor.next()?;
         }
-        self.folded = Some(core.fold(&self.key, gathered)?);
+        self.apart = Some(core.fold(state, &self.key, gathered)?);
         Ok(())
+    }
+
+    /// Fetches the value to which the entry under the cursor points, and moves past its key. Afterwards nothing is
+    /// shown if the entry has expired in this moment.
+    #[cold]
+    fn fetch(&mut self, core: &Core, state: &SuperVersion) -> Result<()> {
+        let (seqno, meta) = (self.cursor.seqno(), self.cursor.meta());
+        let version = Version { seqno, meta, value: self.cursor.value_slice() };
+        self.apart = core.fetched(state, self.cursor.key(), version)?;
+        self.pass_versions()
     }
 
     /// Moves past every remaining version of the current key, which is left in `key`.
@@ -153,7 +164,7 @@ impl Source {
     fn open_front(&self) -> Result<Front> {
         let mut cursor = self.view.merged(&self.low, self.high.as_deref());
         cursor.seek(&self.low)?;
-        Ok(Front { cursor, shown: false, key: Vec::new(), folded: None })
+        Ok(Front { cursor, shown: false, key: Vec::new(), apart: None })
     }
 
     /// Puts the front on the next entry to be shown; `false` at the end.
@@ -163,7 +174,7 @@ impl Source {
         }
         let Self { view, low, high, front: Some(front), back, .. } = self else { return Ok(false) };
         view.dead.restart();
-        front.folded = None;
+        front.apart = None;
         if front.shown {
             front.pass_versions()?;
         }
@@ -179,6 +190,16 @@ impl Source {
             }
             let meta = front.cursor.meta();
             if view.shows(key, seqno, meta) {
+                if meta.kind == Kind::Pointer {
+                    front.fetch(&view.core, &view.state)?;
+                    if front.apart.is_none() {
+                        continue;
+                    }
+                    if back.is_some() {
+                        just_past(&front.key, low);
+                    }
+                    return Ok(true);
+                }
                 if back.is_some() {
                     just_past(key, low);
                 }
@@ -188,7 +209,7 @@ impl Source {
             if meta.kind == Kind::Merge {
                 let deleted = view.covered.newest(key);
                 if deleted <= seqno {
-                    front.fold(&view.core, deleted)?;
+                    front.fold(&view.core, &view.state, deleted)?;
                     if back.is_some() {
                         just_past(&front.key, low);
                     }
@@ -214,7 +235,7 @@ impl Source {
     #[inline]
     pub(super) fn front_key(&self) -> &[u8] {
         let front = self.shown();
-        let key = if front.folded.is_some() { &front.key } else { front.cursor.key() };
+        let key = if front.apart.is_some() { &front.key } else { front.cursor.key() };
         &key[self.prefix_bytes..]
     }
 
@@ -222,13 +243,13 @@ impl Source {
     #[inline]
     pub(super) fn front_value(&self) -> &[u8] {
         let front = self.shown();
-        front.folded.as_ref().map_or_else(|| front.cursor.value(), |entry| &entry.value)
+        front.apart.as_ref().map_or_else(|| front.cursor.value(), |entry| &entry.value)
     }
 
     /// Key and entry under the front, as owned bytes.
     pub(super) fn front_entry(&self) -> (Slice, Entry) {
         let front = self.shown();
-        if let Some(entry) = &front.folded {
+        if let Some(entry) = &front.apart {
             return (Slice::copy_from(self.front_key()), entry.clone());
         }
         let cursor = &front.cursor;
@@ -275,7 +296,10 @@ impl Source {
                 }
                 cursor.prev()?;
             }
-            let newest = newest.and_then(|version| view.core.live(version));
+            let newest = match newest {
+                Some(version) => view.core.fetched(&view.state, &internal, version)?,
+                None => None,
+            };
             let entry = match &operands[..] {
                 [] => newest,
                 operands => {

@@ -43,6 +43,7 @@ pub(super) use build::BlockBuilder;
 use crate::base::id::MAX_SEQNO;
 use crate::base::slice::Backing;
 use crate::base::{EntryMeta, Kind, Seqno, Slice};
+use crate::blob::Pointer;
 use std::sync::Arc;
 
 const HEADER_BYTES: usize = 32;
@@ -232,6 +233,9 @@ impl Block {
                     ));
                 }
             }
+            if byte & 7 == Kind::Pointer as u8 && Pointer::decode(self.value(i)).is_none() {
+                return Err(format!("expected a pointer into a blob file as the value of entry {i}"));
+            }
             let delta = self.seqno.get(&self.data, i);
             if self.min_seqno.checked_add(delta).is_none_or(|seqno| seqno > MAX_SEQNO) {
                 return Err(format!("expected a sequence number, found {} + {delta}", self.min_seqno));
@@ -306,12 +310,6 @@ impl Block {
             key.extend_from_slice(&head);
         }
         key.extend_from_slice(self.tail(i));
-    }
-
-    /// At least the length of the key of entry `i`.
-    #[inline]
-    pub(super) fn key_bytes(&self, i: usize) -> usize {
-        self.prefix_bytes + HEAD_BYTES + self.tail(i).len()
     }
 
     /// The key of entry `i`, from scratch.

@@ -44,6 +44,7 @@ fn check_meta(rows: &Rows, meta: &TableMeta) {
         max_expires_at_ms: if expiries().any(|e| e == 0) { 0 } else { expiries().max().unwrap() },
         min_expires_at_ms: expiries().filter(|e| *e != 0).min().unwrap_or(0),
         cleared_seqno: 0,
+        blobs: Vec::new(),
     };
     assert_eq!(*meta, expected);
 }

@@ -6,6 +6,7 @@
 //! | `GENERATION-nnnnnn` | describes a generation (see `generation`) |
 //! | `GENERATION.tmp` | the next one while it is written |
 //! | `nnnnnn-oooooooooooooooo.tbl` | a table: its number and its origin, in hex |
+//! | `nnnnnn-oooooooooooooooo.blob` | a blob file, likewise |
 //! | `LOCK` | locked by the process that changes the directory |
 
 use std::collections::BTreeSet;
@@ -25,19 +26,20 @@ const LOCK: &str = "LOCK";
 const PREFIX: &str = "GENERATION-";
 const TEMP: &str = "GENERATION.tmp";
 const TABLE_SUFFIX: &str = ".tbl";
+const BLOB_SUFFIX: &str = ".blob";
 
-/// The name of a table in the backup.
-fn table_name(id: FileId, origin: u64) -> String {
-    format!("{id}-{origin:016x}{TABLE_SUFFIX}")
+/// The name of a file in the backup.
+fn data_name(id: FileId, origin: u64, suffix: &str) -> String {
+    format!("{id}-{origin:016x}{suffix}")
 }
 
 /// Whether this is such a name, spelled exactly as we would.
-fn is_table_name(name: &str) -> bool {
-    let parse = || {
-        let (id, origin) = name.strip_suffix(TABLE_SUFFIX)?.split_once('-')?;
-        Some(table_name(FileId(id.parse().ok()?), u64::from_str_radix(origin, 16).ok()?))
+fn is_data_name(name: &str) -> bool {
+    let parse = |suffix: &&str| {
+        let (id, origin) = name.strip_suffix(*suffix)?.split_once('-')?;
+        Some(data_name(FileId(id.parse().ok()?), u64::from_str_radix(origin, 16).ok()?, suffix))
     };
-    parse().is_some_and(|ours| ours == name)
+    [TABLE_SUFFIX, BLOB_SUFFIX].iter().filter_map(parse).any(|ours| ours == name)
 }
 
 fn generation_name(number: u64) -> String {
@@ -141,7 +143,12 @@ impl Directory {
 
     /// The name of a table in the backup.
     pub(super) fn table_name(id: FileId, origin: u64) -> String {
-        table_name(id, origin)
+        data_name(id, origin, TABLE_SUFFIX)
+    }
+
+    /// The name of a blob file in the backup.
+    pub(super) fn blob_name(id: FileId, origin: u64) -> String {
+        data_name(id, origin, BLOB_SUFFIX)
     }
 
     /// Reads the description of every generation.
@@ -167,7 +174,7 @@ impl Directory {
         let needed: BTreeSet<&str> = contents.files().map(|file| &file.held_as[..]).collect();
         let (mut files, mut bytes) = (0, 0);
         for name in self.fs.list(&self.dir).at("list", &self.dir)? {
-            let unneeded = is_table_name(&name) && !needed.contains(&name[..]) && contents.damaged.is_empty();
+            let unneeded = is_data_name(&name) && !needed.contains(&name[..]) && contents.damaged.is_empty();
             if !unneeded && name != TEMP {
                 continue;
             }

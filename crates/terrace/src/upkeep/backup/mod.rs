@@ -1,6 +1,6 @@
 //! Backups: generations of a store in a directory of their own, each a whole store, each costing what is new in it.
 //!
-//! Tables never change, so a table that an earlier generation has brought is not copied again. What a table is
+//! Tables and blob files never change, so one that an earlier generation has brought is not copied again. What a file is
 //! called in the backup is its number and its origin, which no other content has (see `TableOptions::origin`).
 //! The directory is flat; `catalog` knows its names, `generation` the file that describes one generation.
 //!
@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use self::catalog::Directory;
 use self::generation::{Content, Stored};
 use crate::base::{Error, Result};
+use crate::blob::BlobFile;
 use crate::db::Db;
 use crate::io::Env;
 use crate::table::Table;
@@ -33,7 +34,7 @@ pub struct Generation {
     pub created_at_ms: u64,
     /// It holds every write up to this sequence number.
     pub last_seqno: u64,
-    /// Its tables.
+    /// Its tables and blob files.
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
@@ -63,6 +64,36 @@ pub struct Pruned {
     pub files: u64,
     /// Their size in bytes.
     pub bytes: u64,
+}
+
+/// A file that never changes, and is copied once.
+enum DataFile<'a> {
+    Table(&'a Table),
+    Blob(&'a BlobFile),
+}
+
+impl DataFile<'_> {
+    /// Its name in the store, that in the backup, and its length.
+    fn describe(&self) -> Result<(String, String, u64)> {
+        Ok(match self {
+            Self::Table(table) => {
+                let meta = table.meta();
+                (names::table(meta.id), Directory::table_name(meta.id, table.origin()?), meta.file_bytes)
+            }
+            Self::Blob(blob) => {
+                let meta = blob.meta();
+                (names::blob(meta.id), Directory::blob_name(meta.id, blob.origin()?), meta.file_bytes)
+            }
+        })
+    }
+
+    /// Checks all of it.
+    fn verify(&self) -> Result<()> {
+        match self {
+            Self::Table(table) => table.verify(),
+            Self::Blob(blob) => blob.verify(),
+        }
+    }
 }
 
 /// A directory of backups.
@@ -103,8 +134,8 @@ impl Backups {
     /// Makes a new generation of an open store: every write acknowledged before the call, and of those made
     /// meanwhile all up to some moment. Reads and writes go on.
     ///
-    /// Tables that are not in the backup yet are checked, block by block, and copied; so it takes time and space
-    /// in proportion to what is new. Fails with [`Error::Corruption`] at a damaged table. A call that fails or is
+    /// Files that are not in the backup yet are checked, block by block, and copied; so it takes time and space
+    /// in proportion to what is new. Fails with [`Error::Corruption`] at a damaged file. A call that fails or is
     /// interrupted leaves no generation.
     pub fn create(&self, db: &Db, mut progress: impl FnMut(Progress)) -> Result<Generation> {
         let directory = Directory::open_for_writing(&self.env, &self.dir)?;
@@ -113,26 +144,20 @@ impl Backups {
         let known: BTreeMap<&str, &Stored> = contents.files().map(|file| (&file.held_as[..], file)).collect();
         let frozen = db.freeze()?;
         let mut files = Vec::new();
-        let mut fresh: Vec<(usize, &Table)> = Vec::new();
-        for (_, table) in frozen.version.tables() {
-            let name = Directory::table_name(table.meta().id, table.origin()?);
-            let bytes = table.meta().file_bytes;
-            let reusable = known.get(&name[..]).filter(|file| directory.has(file));
-            let stored = Stored {
-                name: names::table(table.meta().id),
-                held_as: name,
-                bytes,
-                hash: reusable.map_or(0, |file| file.hash),
-                is_new: reusable.is_none(),
-            };
-            if stored.is_new {
-                fresh.push((files.len(), table));
+        let mut fresh: Vec<(usize, DataFile<'_>)> = Vec::new();
+        let tables = frozen.version.tables().map(|(_, table)| DataFile::Table(table));
+        for data in tables.chain(frozen.version.blobs().files().map(|blob| DataFile::Blob(blob))) {
+            let (name, held_as, bytes) = data.describe()?;
+            let reusable = known.get(&held_as[..]).filter(|file| directory.has(file));
+            let (hash, is_new) = (reusable.map_or(0, |file| file.hash), reusable.is_none());
+            if is_new {
+                fresh.push((files.len(), data));
             }
-            files.push(stored);
+            files.push(Stored { name, held_as, bytes, hash, is_new });
         }
         let mut tally = Tally::new(fresh.iter().map(|(at, _)| files[*at].bytes), &mut progress);
-        for (at, table) in fresh {
-            table.verify()?;
+        for (at, data) in fresh {
+            data.verify()?;
             let file = &mut files[at];
             file.hash = directory.bring(&db.path().join(&file.name), &file.held_as, &mut |n| tally.add(n))?;
             tally.file_done();
