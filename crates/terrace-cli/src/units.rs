@@ -5,20 +5,8 @@ use std::time::Duration;
 /// Reads a size: a number with an optional unit, `K`, `M`, `G`, `T` (powers of 1,024; `KiB` and `KB` too).
 pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit = unit.trim().to_ascii_lowercase();
-    let unit = unit.strip_suffix("ib").or_else(|| unit.strip_suffix('b')).unwrap_or(&unit);
-    let shift = match unit {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
-        _ => return Err(format!("{text:?} is not a size; write 512M, 4G or a number of bytes")),
-    };
-    let number: u64 = number.parse().map_err(|_| format!("{text:?} is not a size; write 512M or 4G"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text:?} is too large"))
+    terrace_server::parse_bytes(text)
+        .ok_or_else(|| format!("{text:?} is not a size below 16 EiB; write 512M, 4G or a number of bytes"))
 }
 
 /// The smallest memory budget that the engine takes.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use terrace::{Clock, Db, Durability, Env};
 use terrace_resp::Limits;
 
+use crate::listening::{self, Bind};
 use crate::parameters::Configuration;
 use crate::settings::LogLevelHook;
 
@@ -32,8 +33,8 @@ pub(crate) const DEFAULT_SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 pub struct ServerConfig {
     /// The store.
     pub db: Db,
-    /// The address to listen on; default 127.0.0.1.
-    pub bind: IpAddr,
+    /// The addresses to listen on, with and without TLS; default 127.0.0.1.
+    pub bind: Vec<Bind>,
     /// The port; default 6379. With 0 the system picks one: see [`crate::Server::local_addr`].
     pub port: u16,
     /// Whether that port is open; default true. Without it only the port with TLS and the Unix socket are.
@@ -84,7 +85,7 @@ impl ServerConfig {
     pub fn new(db: Db) -> Self {
         Self {
             db,
-            bind: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            bind: vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()],
             port: DEFAULT_PORT,
             plain_port: true,
             tls_port: None,
@@ -115,7 +116,8 @@ impl ServerConfig {
         let size = |name: &str| usize::try_from(number(name)).unwrap_or(usize::MAX);
         let tls_port = Some(number("tls-port") as u16).filter(|port| *port != 0);
         Self {
-            bind: configuration.get("bind").parse().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            bind: listening::parse(configuration.get("bind"))
+                .unwrap_or_else(|_| vec![IpAddr::V4(Ipv4Addr::LOCALHOST).into()]),
             port: number("port") as u16,
             plain_port: number("port") != 0 || tls_port.is_none(),
             tls_port,

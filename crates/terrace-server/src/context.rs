@@ -142,11 +142,16 @@ impl Context<'_> {
             many.event(MISS, "keymiss", db, key);
             return;
         }
-        if !self.shared.schedule.is_empty() && self.may_remove() {
-            // A failure is for the next writer to hear of.
-            let _ = self.shared.expire(db, key);
-        }
+        self.remove_expired(key);
         self.shared.notify(MISS, "keymiss", db, key);
+    }
+
+    /// A key that a command has found absent may have expired, and somebody may want to know.
+    pub(crate) fn remove_expired(&self, key: &[u8]) {
+        if self.many.is_none() && !self.shared.schedule.is_empty() && self.may_remove() {
+            // A failure is for the next writer to hear of.
+            let _ = self.shared.expire(self.session.db, key);
+        }
     }
 
     /// Sends a message, with the commit if this is part of a transaction; returns how many clients get it.

@@ -48,6 +48,7 @@ mod group;
 mod hash;
 mod held;
 mod histogram;
+mod listening;
 mod metrics;
 mod notify;
 mod observe;
@@ -75,8 +76,9 @@ mod transaction;
 
 pub use admin::AdminServer;
 pub use config::ServerConfig;
+pub use listening::Bind;
 pub use parameters::{
-    Change, ConfigError, Configuration, Kind, Parameter, Section, all as parameters, reference,
+    Change, ConfigError, Configuration, Kind, Parameter, Section, all as parameters, parse_bytes, reference,
 };
 pub use server::{Server, ShutdownHandle};
 pub use settings::LogLevelHook;

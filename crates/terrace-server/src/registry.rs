@@ -149,6 +149,11 @@ impl ClientInfo {
         self.input_bytes.load(Ordering::Relaxed) + self.output_bytes.load(Ordering::Relaxed)
     }
 
+    /// How many keys it watches.
+    pub(crate) fn watched_keys(&self) -> usize {
+        self.watched.load(Ordering::Relaxed)
+    }
+
     /// Whether it is a subscriber.
     pub(crate) fn is_subscriber(&self) -> bool {
         self.listens.iter().any(|count| count.load(Ordering::Relaxed) > 0)

@@ -6,11 +6,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use mio::net::TcpListener;
 use mio::{Poll, Waker};
 
 use crate::ServerConfig;
 use crate::event_loop::{EventLoop, WAKER};
+use crate::listening;
 use crate::shared::{LoopHandle, Shared};
 use crate::stream::Listener;
 use crate::sweep::Sweep;
@@ -58,18 +58,19 @@ fn listen(config: &ServerConfig) -> io::Result<(Vec<Listener>, SocketAddr, Optio
     let mut listeners = Vec::new();
     let mut local_addr = None;
     if config.plain_port {
-        let tcp = TcpListener::bind(SocketAddr::new(config.bind, config.port))?;
-        local_addr = Some(tcp.local_addr()?);
-        listeners.push(Listener::Tcp(tcp));
+        let (opened, addresses) = listening::listen(&config.bind, config.port, None, &[])?;
+        local_addr = addresses.first().copied();
+        listeners.extend(opened);
     }
     let mut with_tls = None;
     if let Some(port) = config.tls_port {
         let tls = Tls::new(Files::of(&config.configuration)).map_err(|error| {
             io::Error::new(io::ErrorKind::InvalidInput, format!("cannot set up TLS: {error}"))
         })?;
-        let (tls, tcp) = (Arc::new(tls), TcpListener::bind(SocketAddr::new(config.bind, port))?);
-        with_tls = Some((tcp.local_addr()?, Arc::clone(&tls)));
-        listeners.push(Listener::Tls(tcp, tls));
+        let tls = Arc::new(tls);
+        let (opened, addresses) = listening::listen(&config.bind, port, Some(&tls), &[])?;
+        with_tls = addresses.first().map(|address| (*address, tls));
+        listeners.extend(opened);
     }
     let none =
         || io::Error::new(io::ErrorKind::InvalidInput, "there is neither a plain port nor one with TLS");
@@ -93,7 +94,8 @@ impl Server {
             handles.push(Arc::new(LoopHandle::new(Waker::new(poll.registry(), WAKER)?)));
             polls.push(poll);
         }
-        let shared = Arc::new(Shared::new(config, local_addr, tls, handles));
+        let addresses = listeners.iter().filter_map(Listener::address).collect();
+        let shared = Arc::new(Shared::new(config, (local_addr, addresses), tls, handles));
         shared.settings_changed();
         shared.load_users_at_start()?;
         let new_loop =

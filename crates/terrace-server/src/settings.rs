@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::ServerConfig;
 use crate::durability::Level;
+use crate::listening;
 use crate::notify::{self, Classes};
 use crate::parameters::{Configuration, Parameter, parse_output_limits};
 
@@ -245,7 +246,7 @@ fn effective(config: &ServerConfig, [port, tls_port]: [u16; 2]) -> Configuration
     let mut configuration = config.configuration.clone();
     let unix = config.unix_socket.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
     for (name, text) in [
-        ("bind", config.bind.to_string()),
+        ("bind", listening::format(&config.bind)),
         ("port", port.to_string()),
         ("tls-port", tls_port.to_string()),
         ("unixsocket", unix),

@@ -16,6 +16,7 @@ use crate::cursor::CursorTable;
 use crate::databases::Databases;
 use crate::durability::Level;
 use crate::effects::Watch;
+use crate::listening::Listening;
 use crate::metrics::LoopMetrics;
 use crate::observe::Observation;
 use crate::overseer::Overseer;
@@ -26,7 +27,7 @@ use crate::registry::Registry;
 use crate::saves::Saves;
 use crate::schedule::Schedule;
 use crate::settings::Settings;
-use crate::stream::{Address, Stream};
+use crate::stream::{Address, Listener, Stream};
 use crate::tls::Tls;
 use crate::tracking::Tracker;
 
@@ -72,6 +73,13 @@ pub(crate) enum Message {
         client: u64,
         /// What is shown.
         line: Arc<[u8]>,
+    },
+    /// Listen at these, too, and nowhere but at these addresses.
+    Listen {
+        /// What was opened.
+        fresh: Vec<Listener>,
+        /// All that are to be open.
+        addresses: Vec<SocketAddr>,
     },
     /// Disconnect a client.
     Kill(u64),
@@ -166,8 +174,10 @@ impl LoopHandle {
 pub(crate) struct Shared {
     /// What the server was started with.
     pub(crate) config: ServerConfig,
-    /// Where it listens.
+    /// Where it listened first.
     pub(crate) local_addr: SocketAddr,
+    /// Where it listens now.
+    pub(crate) listening: Listening,
     /// Where it listens with TLS, and what clients get there.
     pub(crate) tls: Option<(SocketAddr, Arc<Tls>)>,
     /// The databases.
@@ -220,7 +230,7 @@ impl Shared {
     /// The shared state of a server about to start.
     pub(crate) fn new(
         config: ServerConfig,
-        local_addr: SocketAddr,
+        (local_addr, addresses): (SocketAddr, Vec<SocketAddr>),
         tls: Option<(SocketAddr, Arc<Tls>)>,
         loops: Vec<Arc<LoopHandle>>,
     ) -> Self {
@@ -235,6 +245,7 @@ impl Shared {
             random.next_u64() & 0xffff_ffff
         );
         Self {
+            listening: Listening::new(addresses),
             local_addr,
             tls,
             databases: Databases::new(config.db.clone()),

@@ -95,6 +95,14 @@ impl Listener {
         }
     }
 
+    /// Its address, if it is one of a network.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+
     fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Tcp(listener) | Self::Tls(listener, _) => listener,

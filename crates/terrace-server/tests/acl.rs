@@ -131,6 +131,26 @@ fn selectors_are_looked_at_one_by_one() {
     assert_eq!(said, "-ERR Unmatched parenthesis in acl selector starting at '(~y'.\r\n");
 }
 
+/// `BITFIELD` was always taken for a write, so that who may only read could not even use its `GET`. `%RW` without a
+/// pattern was refused.
+#[test]
+fn bitfield_needs_what_its_operations_do() {
+    const REFUSED: &str = "-NOPERM No permissions to access a key";
+    let server = TestServer::start();
+    let mut admin = server.client();
+    admin.expect("SET bits x", "+OK");
+    for (user, rule) in [("reader", "%R~*"), ("writer", "%W~*"), ("nobody", "%RW")] {
+        admin.expect(&format!("ACL SETUSER {user} on >p {rule} +@all"), "+OK");
+    }
+    for (user, read, write) in
+        [("reader", "*1\r\n:120", REFUSED), ("writer", REFUSED, REFUSED), ("nobody", REFUSED, REFUSED)]
+    {
+        let mut client = login(&server, user);
+        client.expect("BITFIELD bits GET u8 0", read);
+        client.expect("BITFIELD bits GET u8 0 SET u8 0 1", write);
+    }
+}
+
 #[test]
 fn rules_are_refused_as_a_whole_and_with_a_reason() {
     let server = TestServer::start();

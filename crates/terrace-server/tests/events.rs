@@ -218,3 +218,20 @@ fn a_write_that_finds_expired_fields_announces_them_before_itself() {
         assert_eq!(event(&mut listener), format!("__keyevent@0__:{expected} h"));
     }
 }
+
+/// `HGETEX` and `HGETDEL` of a hash that had gone with the last of its fields said nothing of it, so with active expiry
+/// off nobody ever heard.
+#[test]
+fn a_hash_that_is_found_expired_is_announced_by_whoever_finds_it() {
+    let server = TestServer::start();
+    let (mut listener, mut writer) = pair(&server, "Eghx");
+    writer.expect("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
+    for command in ["HGETEX h FIELDS 1 f", "HGETDEL h FIELDS 1 f"] {
+        writer.expect("HSETEX h PX 50 FIELDS 1 f v", ":1");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(writer.run(command), Value::Array(vec![Value::Null]), "{command}");
+        for expected in ["hset", "hexpire", "hexpired", "del"] {
+            assert_eq!(event(&mut listener), format!("__keyevent@0__:{expected} h"), "{command}");
+        }
+    }
+}

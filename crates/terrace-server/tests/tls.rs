@@ -276,6 +276,30 @@ fn certificates_are_renewed_while_the_server_runs() {
 }
 
 #[test]
+fn versions_and_cipher_suites_are_chosen_while_the_server_runs() {
+    let authority = Authority::new();
+    authority.sign("server");
+    let server = authority.server("no", |config| {
+        config.configuration.set("tls-protocols", "TLSv1.2").unwrap();
+        config.configuration.set("tls-ciphers", "ECDHE-ECDSA-CHACHA20-POLY1305").unwrap();
+    });
+    let negotiated = || {
+        let mut client = authority.connect(&server, None);
+        client.run("PING").unwrap();
+        client.stream.conn.negotiated_cipher_suite().unwrap().suite()
+    };
+    let chacha = rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256;
+    assert_eq!(negotiated(), chacha);
+    let mut plain = server.client();
+    let refused = plain.raw("CONFIG SET tls-ciphersuites ECDHE-ECDSA-CHACHA20-POLY1305");
+    assert!(refused.contains("is no cipher suite of TLS 1.3"), "{refused}");
+    assert!(plain.raw("CONFIG SET tls-ciphers RC4-MD5").contains("no cipher suite 'RC4-MD5'"));
+    assert_eq!(negotiated(), chacha, "a refused change changes nothing");
+    plain.expect("CONFIG SET tls-protocols TLSv1.3 tls-ciphersuites TLS_AES_128_GCM_SHA256", "+OK");
+    assert_eq!(negotiated(), rustls::CipherSuite::TLS13_AES_128_GCM_SHA256);
+}
+
+#[test]
 fn a_server_without_a_plain_port_and_one_without_a_certificate() {
     let authority = Authority::new();
     authority.sign("server");

@@ -117,6 +117,7 @@ impl Lanes {
             chunk_bytes: CHUNK_BYTES,
             recycle_limit: 8,
             prefault_bytes,
+            synced: false,
         };
         let ids = AtomicU64::new(1);
         let wal = Wal::new(&env, dir, options, move || FileId(ids.fetch_add(1, Ordering::Relaxed)));

@@ -35,7 +35,13 @@ impl Keys {
         let (mut granted, mut rest) = (0, &rule[1..]);
         if rule.first() == Some(&b'%') {
             loop {
-                let (letter, tail) = rest.split_first().ok_or(RuleError::Syntax)?;
+                // Without a pattern it is the empty one, as in Redis.
+                let Some((letter, tail)) = rest.split_first() else {
+                    if granted != 0 {
+                        break;
+                    }
+                    return Err(RuleError::Syntax);
+                };
                 rest = tail;
                 let bit = match letter.to_ascii_uppercase() {
                     b'R' => READ,
@@ -161,7 +167,7 @@ mod tests {
         // What neither reads nor changes a value, as EXISTS, needs just any pattern.
         assert!(keys.allow(b"write1", 0) && !keys.allow(b"other", 0));
         assert_eq!(keys.describe(), b"~both* %R~read* %W~write* ~all*");
-        for bad in ["%~x", "%RR~x", "%RX~x", "%R", "%", "~a b"] {
+        for bad in ["%~x", "%RR~x", "%RX~x", "%RR", "%", "~a b"] {
             assert_eq!(keys.add(bad.as_bytes()), Err(RuleError::Syntax), "{bad}");
         }
         keys.add(b"%W~read*").unwrap();

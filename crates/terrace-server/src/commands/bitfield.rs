@@ -5,7 +5,9 @@ use terrace_resp::number::parse_i64;
 
 use super::bits::{command, grown, offset};
 use super::options::integer;
-use super::table::{Command, DENY_OOM, FAST, READ, WRITE};
+use super::table::{
+    ACCESS, Access, Command, DENY_OOM, FAST, READ, READ_ONLY, READ_WRITE, UPDATE, VARIABLE, WRITE,
+};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::failure::{Failure, STRING_TOO_LONG, SYNTAX};
@@ -21,7 +23,9 @@ pub(crate) const COMMANDS: &[Command] = &[
         "3.2.0",
         bitfield,
         "Performs arbitrary bitfield integer operations on strings.",
-    ),
+    )
+    .access(READ_WRITE | ACCESS | UPDATE | VARIABLE)
+    .access_of(access_of_bitfield),
     command(
         "bitfield_ro",
         -2,
@@ -31,6 +35,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         "Performs arbitrary read-only bitfield integer operations on strings.",
     ),
 ];
+
+/// `BITFIELD` only reads the key if all that it does is `GET`.
+fn access_of_bitfield(args: Args<'_>) -> Access {
+    let writes = |arg: &[u8]| arg.eq_ignore_ascii_case(b"set") || arg.eq_ignore_ascii_case(b"incrby");
+    if args.from(2).iter().any(writes) { READ_WRITE | ACCESS | UPDATE } else { READ_ONLY | ACCESS }
+}
 
 /// What happens to a number that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

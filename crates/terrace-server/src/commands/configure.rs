@@ -96,6 +96,12 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         changes.push((parameter, text));
     }
     change_tls(cx.shared, &changes)?;
+    if let Err(refused) = change_listening(cx.shared, &changes) {
+        // All or nothing: back to the files that were in use.
+        change_tls(cx.shared, &[])
+            .unwrap_or_else(|error| tracing::error!(error = %error.line(), "TLS files"));
+        return Err(refused);
+    }
     cx.shared.settings.change(&changes);
     if let Some((_, password)) = changes.iter().find(|(parameter, _)| parameter.name == "requirepass") {
         cx.shared.users.set_default_password(password.as_bytes());
@@ -110,13 +116,38 @@ fn set(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 /// Loads other TLS files, if there is a port for it. What cannot be loaded refuses the change as a whole.
 fn change_tls(shared: &Shared, changes: &[(&'static Parameter, String)]) -> Result<(), Failure> {
     let first = changes.iter().find(|(parameter, _)| parameter.name.starts_with("tls-"));
-    let (Some((first, _)), Some((_, tls))) = (first, &shared.tls) else { return Ok(()) };
+    let (Some(first), Some((_, tls))) =
+        (first.map_or(changes.is_empty().then_some("tls"), |(first, _)| Some(first.name)), &shared.tls)
+    else {
+        return Ok(());
+    };
     let mut wanted = shared.settings.configuration();
     for (parameter, text) in changes {
         wanted.store(parameter, text);
     }
     tls.change(Files::of(&wanted)).map_err(|reason| {
-        refusal(first.name, &format!("Unable to update TLS configuration. Check server logs. ({reason})"))
+        refusal(first, &format!("Unable to update TLS configuration. Check server logs. ({reason})"))
+    })
+}
+
+/// Listens elsewhere, if that was asked for.
+fn change_listening(shared: &Shared, changes: &[(&'static Parameter, String)]) -> Result<(), Failure> {
+    let now = shared.settings.configuration();
+    let moves = |(parameter, text): &&(&'static Parameter, String)| {
+        matches!(parameter.name, "port" | "bind") && now.get(parameter.name) != text
+    };
+    let Some((first, _)) = changes.iter().find(moves) else { return Ok(()) };
+    let mut wanted = now.clone();
+    for (parameter, text) in changes {
+        wanted.store(parameter, text);
+    }
+    shared.listen_as(&wanted).map_err(|reason| {
+        let what = if first.name == "port" {
+            "Unable to listen on this port"
+        } else {
+            "Failed to bind to specified addresses"
+        };
+        refusal(first.name, &format!("{what}. ({reason})"))
     })
 }
 

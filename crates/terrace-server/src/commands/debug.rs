@@ -29,6 +29,7 @@ const SUBCOMMANDS: &[Command] = &[
     command("digest", 2, debug_digest::digest, "Returns a digest of all data.").flags(BESIDE),
     command("digest-value", -2, debug_digest::digest_value, "Returns digests of what keys hold."),
     command("object", 3, object, "Returns what is known about the value at a key."),
+    command("pause-cron", 3, accept, "Accepted for compatibility; does nothing."),
     command("protocol", 3, protocol, "Answers with a reply of a type."),
     command("quicklist-packed-threshold", 3, accept, "Accepted for compatibility; does nothing."),
     command("reload", -2, reload, "Syncs the log; there is nothing to load again.").flags(BESIDE),

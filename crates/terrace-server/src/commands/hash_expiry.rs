@@ -289,11 +289,11 @@ fn values(cx: &mut Context<'_>, values: &[Option<Slice>]) {
 
 fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (db, key) = (cx.session.db, &args[1]);
-    let found = cx.transact(|tx| {
+    let (there, found) = cx.transact(|tx| {
         view::header(tx, db, key)?;
         let names = fields_at(args, 2, NOT_POSITIVE)?;
         let Some(mut hash) = Hash::open(tx, db, key, names.iter())? else {
-            return Ok(vec![None; names.len()]);
+            return Ok((false, vec![None; names.len()]));
         };
         let mut found = Vec::with_capacity(names.len());
         for name in names.iter() {
@@ -301,8 +301,11 @@ fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             hash.remove(name)?;
         }
         hash.close_as("hdel")?;
-        Ok(found)
+        Ok((true, found))
     })?;
+    if !there {
+        cx.remove_expired(key);
+    }
     values(cx, &found);
     Ok(Flow::Done)
 }
@@ -330,12 +333,12 @@ impl Change {
 
 fn hgetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let (db, key, wall_ms) = (cx.session.db, &args[1], cx.now_ms);
-    let found = cx.transact(|tx| {
+    let (there, found) = cx.transact(|tx| {
         view::header(tx, db, key)?;
         let (change, position) = Change::parse(args, wall_ms)?;
         let names = fields_at(args, position, NOT_POSITIVE)?;
         let Some(mut hash) = Hash::open(tx, db, key, names.iter())? else {
-            return Ok(vec![None; names.len()]);
+            return Ok((false, vec![None; names.len()]));
         };
         let mut found = Vec::with_capacity(names.len());
         for name in names.iter() {
@@ -352,8 +355,11 @@ fn hgetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             Change::Set(_) => "hexpire",
             Change::Keep | Change::Remove => "hpersist",
         })?;
-        Ok(found)
+        Ok((true, found))
     })?;
+    if !there {
+        cx.remove_expired(key);
+    }
     values(cx, &found);
     Ok(Flow::Done)
 }
@@ -445,7 +451,12 @@ fn hsetex(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
             };
             hash.set(name, value, at)?;
         }
-        hash.close_as("hset")?;
+        let second = match options.ttl {
+            Ttl::None | Ttl::Keep => None,
+            Ttl::At(at) if at <= hash.now_ms() => Some("hdel"),
+            Ttl::At(_) => Some("hexpire"),
+        };
+        hash.close_as_both("hset", second)?;
         Ok(true)
     })?;
     cx.reply.integer(i64::from(done));

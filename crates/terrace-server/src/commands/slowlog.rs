@@ -37,6 +37,7 @@ const SLOWLOG: &[Command] = &[
 
 const LATENCY: &[Command] = &[
     command("doctor", 2, "2.8.13", doctor, "Returns what the noted latency events say, in words."),
+    command("graph", 3, "2.8.13", graph, "Draws the latencies of one event."),
     command("histogram", -2, "7.0.0", histogram, "Returns how long commands took, as histograms."),
     command("history", 3, "2.8.13", history, "Returns the times and latencies of one event."),
     command("latest", 2, "2.8.13", latest, "Returns the latest latency of every event."),
@@ -108,6 +109,16 @@ fn history(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         cx.reply.unsigned(at_s);
         cx.reply.unsigned(ms);
     }
+    Ok(Flow::Done)
+}
+
+fn graph(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let kind = shorten(&args[2], 64);
+    let event = cx.shared.observation.latency.event(&kind.to_ascii_lowercase());
+    let Some(event) = event.filter(|event| !event.samples.is_empty()) else {
+        return Err(Failure::text(format!("ERR No samples available for event '{kind}'")));
+    };
+    cx.reply.verbatim(&event.draw(&kind, cx.now_ms / 1000));
     Ok(Flow::Done)
 }
 

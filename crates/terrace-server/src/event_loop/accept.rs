@@ -1,6 +1,7 @@
 //! Connections coming and going.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +13,7 @@ use crate::pubsub::Place;
 use crate::registry::ClientInfo;
 use crate::session::Session;
 use crate::shared::Message;
-use crate::stream::{Address, Stream};
+use crate::stream::{Address, Listener, Stream};
 
 /// Output buffers kept for the next connection that needs one.
 const SPARE_BUFFERS: usize = 64;
@@ -38,7 +39,7 @@ impl EventLoop {
     /// Accepts every connection that waits at one listener.
     pub(super) fn accept(&mut self, index: usize) {
         loop {
-            let Some(listener) = self.listeners.get(index) else { return };
+            let Some(Some(listener)) = self.listeners.get(index) else { return };
             match listener.accept() {
                 Ok((stream, peer)) => self.place(stream, peer),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -58,9 +59,48 @@ impl EventLoop {
     /// Has the poll tell of new connections.
     pub(super) fn listen(&mut self) -> io::Result<()> {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
-            self.poll.registry().register(listener, Token(index + FIRST_LISTENER), Interest::READABLE)?;
+            if let Some(listener) = listener {
+                let token = Token(index + FIRST_LISTENER);
+                self.poll.registry().register(listener, token, Interest::READABLE)?;
+            }
         }
         Ok(())
+    }
+
+    /// Closes the ports at other addresses and opens those that are new.
+    pub(super) fn listen_at(&mut self, fresh: Vec<Listener>, addresses: &[SocketAddr]) {
+        if self.shared.is_stopping() {
+            return;
+        }
+        let registry = self.poll.registry();
+        for place in &mut self.listeners {
+            let unwanted = |own: &mut Listener| own.address().is_some_and(|at| !addresses.contains(&at));
+            if let Some(mut closed) = place.take_if(unwanted)
+                && let Err(error) = registry.deregister(&mut closed)
+            {
+                tracing::debug!(%error, "cannot deregister a listener");
+            }
+        }
+        for mut listener in fresh {
+            let free = self.listeners.iter().position(Option::is_none);
+            let index = free.unwrap_or(self.listeners.len());
+            let token = Token(index + FIRST_LISTENER);
+            if token.0 >= FIRST_CONNECTION {
+                tracing::error!("too many listeners");
+                return;
+            }
+            if let Err(error) = registry.register(&mut listener, token, Interest::READABLE) {
+                tracing::error!(%error, "cannot listen");
+                continue;
+            }
+            if index == self.listeners.len() {
+                self.listeners.push(Some(listener));
+            } else {
+                self.listeners[index] = Some(listener);
+            }
+        }
+        // What waits there already raises no event.
+        self.accept_again = true;
     }
 
     fn place(&mut self, mut stream: Stream, peer: Address) {

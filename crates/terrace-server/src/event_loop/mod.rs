@@ -35,7 +35,7 @@ use waits::Waits;
 /// The token of the waker; listeners and then connections come after it.
 pub(crate) const WAKER: Token = Token(0);
 const FIRST_LISTENER: usize = 1;
-const FIRST_CONNECTION: usize = 8;
+const FIRST_CONNECTION: usize = 64;
 
 /// Events taken from the system at once.
 const EVENTS: usize = 1024;
@@ -54,7 +54,7 @@ pub(crate) struct EventLoop {
     shared: Arc<Shared>,
     handle: Arc<LoopHandle>,
     poll: Poll,
-    listeners: Vec<Listener>,
+    listeners: Vec<Option<Listener>>,
     accept_again: bool,
     connections: Vec<Option<Box<Connection>>>,
     free: Vec<usize>,
@@ -95,7 +95,7 @@ impl EventLoop {
             now_ms: shared.now_ms(),
             shared,
             poll,
-            listeners,
+            listeners: listeners.into_iter().map(Some).collect(),
             accept_again: false,
             connections: Vec::new(),
             free: Vec::new(),
@@ -240,6 +240,7 @@ impl EventLoop {
             Message::Show { slot, client, line } => self.show(slot, client, &line),
             Message::UserChanged(user, by) => self.user_changed(&user, by),
             Message::Push(push, to) => self.deliver(&push, &to),
+            Message::Listen { fresh, addresses } => self.listen_at(fresh, &addresses),
             Message::PauseChanged => self.pause_changed = true,
             Message::ResetMetrics => self.handle.metrics.reset(),
         }

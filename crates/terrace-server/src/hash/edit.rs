@@ -44,7 +44,7 @@ pub(crate) struct Hash<'t, 'a, 'f> {
     /// The entries in the index of what was uncounted, to be removed together with the header's change.
     passed: Vec<Slice>,
     /// The keyspace event of the change.
-    event: Option<&'static str>,
+    events: [Option<&'static str>; 2],
 }
 
 impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
@@ -72,7 +72,18 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         }
         let (generation, now_ms) = (tx.new_generation()?, tx.now_ms());
         let (header, fields, passed) = (Header::new(generation), HashMap::new(), Vec::new());
-        Ok(Self { tx, db, key, header, existed: false, changed: false, fields, now_ms, passed, event: None })
+        Ok(Self {
+            tx,
+            db,
+            key,
+            header,
+            existed: false,
+            changed: false,
+            fields,
+            now_ms,
+            passed,
+            events: [None; 2],
+        })
     }
 
     fn load(
@@ -91,8 +102,18 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
             *field = live.map(|found| Field { value: found.value, expires_at_ms: found.expires_at_ms });
         }
         let passed = Vec::new();
-        let mut hash =
-            Self { tx, db, key, header, existed: true, changed: false, fields, now_ms, passed, event: None };
+        let mut hash = Self {
+            tx,
+            db,
+            key,
+            header,
+            existed: true,
+            changed: false,
+            fields,
+            now_ms,
+            passed,
+            events: [None; 2],
+        };
         hash.settle()?;
         Ok(hash)
     }
@@ -196,8 +217,18 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
 
     /// As [`Hash::close`], raising a keyspace event if anything was changed.
     pub(crate) fn close_as(mut self, event: &'static str) -> Result<(), Failure> {
-        self.event = Some(event);
+        self.events[0] = Some(event);
         self.close()
+    }
+
+    /// As [`Hash::close_as`], raising a second event after the first.
+    pub(crate) fn close_as_both(
+        mut self,
+        event: &'static str,
+        second: Option<&'static str>,
+    ) -> Result<(), Failure> {
+        self.events[1] = second;
+        self.close_as(event)
     }
 
     /// As [`Hash::close`], of a hash that was opened because fields have expired; returns how many.
@@ -216,7 +247,7 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         if !self.passed.is_empty() {
             self.tx.event(HASH, "hexpired", db, self.key);
         }
-        if let Some(event) = self.event {
+        for event in self.events.into_iter().flatten() {
             self.tx.event(HASH, event, db, self.key);
         }
         if self.header.len == 0 {

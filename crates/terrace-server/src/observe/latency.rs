@@ -17,6 +17,36 @@ pub(crate) struct Event {
     pub(crate) max_ms: u64,
 }
 
+/// Moments and rows of a drawing.
+const COLUMNS: usize = 80;
+const ROWS: u64 = 4;
+
+impl Event {
+    /// The newest moments as bars, the longest as high as the drawing, with a line that names the extremes and one
+    /// that tells the span.
+    pub(crate) fn draw(&self, kind: &str, now_s: u64) -> String {
+        let shown: Vec<(u64, u64)> = self.samples.iter().rev().take(COLUMNS).rev().copied().collect();
+        let times = || shown.iter().map(|(_, ms)| *ms);
+        let (high, low) = (times().max().unwrap_or(0), times().min().unwrap_or(0));
+        let mut text = format!("{kind} - high {high} ms, low {low} ms (all time high {} ms)\n", self.max_ms);
+        text.extend(std::iter::repeat_n('-', COLUMNS));
+        text.push('\n');
+        for row in (0..ROWS).rev() {
+            // How much of this row a bar fills, in halves; the lowest row is never empty.
+            let halves = |ms: u64| (ms * ROWS * 2).div_ceil(high.max(1)).max(1).saturating_sub(row * 2);
+            let glyph = |ms: u64| match halves(ms) {
+                0 => ' ',
+                1 => '_',
+                _ => '#',
+            };
+            text.push_str(times().map(glyph).collect::<String>().trim_end());
+            text.push('\n');
+        }
+        let ago = |sample: Option<&(u64, u64)>| now_s.saturating_sub(sample.map_or(now_s, |(at_s, _)| *at_s));
+        text + &format!("from {} s to {} s ago\n", ago(shown.first()), ago(shown.last()))
+    }
+}
+
 /// The events.
 #[derive(Debug, Default)]
 pub(crate) struct Latency(Mutex<BTreeMap<&'static str, Event>>);
@@ -58,6 +88,18 @@ impl Latency {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_drawing_is_as_high_as_the_longest_moment() {
+        let latency = Latency::default();
+        for (second, ms) in [(90, 1), (95, 50), (99, 100)] {
+            latency.note("command", second, ms);
+        }
+        let drawn = latency.event("command").unwrap().draw("command", 100);
+        let lines: Vec<&str> = drawn.lines().collect();
+        assert_eq!(lines[0], "command - high 100 ms, low 1 ms (all time high 100 ms)");
+        assert_eq!(lines[2..], ["  #", "  #", " ##", "_##", "from 10 s to 1 s ago"]);
+    }
 
     #[test]
     fn a_second_keeps_its_longest_and_an_event_its_newest_seconds() {

@@ -3,7 +3,8 @@
 use super::Change::{Anytime, AtStart, NextStart};
 use super::Section::{Clients, Network, Observation, Security, Store};
 use super::kind::{
-    ADDRESS, ANY_BYTES, COUNT, EVENTS, Kind, OPTIONAL_PORT, OUTPUT_LIMITS, PERCENTILES, PORT, SHARDS, integer,
+    ADDRESS, ADDRESSES, ANY_BYTES, COUNT, EVENTS, Kind, OPTIONAL_PORT, OUTPUT_LIMITS, PERCENTILES, PORT,
+    SHARDS, TLS_CIPHERS, TLS_PROTOCOLS, integer,
 };
 use super::special::DEFAULT_OUTPUT_LIMITS;
 use super::{Change, Parameter, Section};
@@ -34,12 +35,13 @@ pub(crate) const LOG_LEVELS: [&str; 5] = ["debug", "verbose", "notice", "warning
 pub(super) const PARAMETERS: &[Parameter] = &[
     row(
         "bind",
-        ADDRESS,
+        ADDRESSES,
         "127.0.0.1",
-        (Network, AtStart),
-        "The address to listen on, with and without TLS.",
+        (Network, Anytime),
+        "The addresses to listen on, with and without TLS, with spaces between them. * is every one of IPv4, ::* of IPv6; \
+         the server runs without one that has - before it, if the machine does not have it.",
     ),
-    row("port", PORT, "6379", (Network, AtStart), "The port; 0 is none if there is a tls-port, and otherwise picks a free one and prints it."),
+    row("port", PORT, "6379", (Network, Anytime), "The port; at the start, 0 is none if there is a tls-port, and otherwise picks a free one and prints it."),
     row("tls-port", PORT, "0", (Network, AtStart), "A port for TLS; 0 for none."),
     row(
         "tls-cert-file",
@@ -63,6 +65,28 @@ pub(super) const PARAMETERS: &[Parameter] = &[
         "yes",
         (Network, Anytime),
         "Whether clients show certificates: no, yes, or only those that want to. The last two need tls-ca-cert-file.",
+    ),
+    row(
+        "tls-protocols",
+        TLS_PROTOCOLS,
+        "",
+        (Network, Anytime),
+        "The versions of TLS that are spoken: TLSv1.2, TLSv1.3 or both; empty means both.",
+    ),
+    row(
+        "tls-ciphers",
+        TLS_CIPHERS,
+        "",
+        (Network, Anytime),
+        "The cipher suites of TLS 1.2, in OpenSSL's names with colons between them, for clients to choose from; empty \
+         means all that this server has.",
+    ),
+    row(
+        "tls-ciphersuites",
+        TLS_CIPHERS,
+        "",
+        (Network, Anytime),
+        "The same for TLS 1.3.",
     ),
     row(
         "unixsocket",

@@ -3,6 +3,7 @@
 //! The reasons for a refusal are worded as in Redis, because tools and tests compare them.
 
 use super::special;
+use crate::tls;
 
 /// What a parameter takes.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,17 @@ pub(super) const SHARDS: Kind =
 /// An IP address.
 pub(super) const ADDRESS: Kind = Kind::Special { form: "an IP address", check: special::address };
 
+/// Versions of TLS.
+pub(super) const TLS_PROTOCOLS: Kind =
+    Kind::Special { form: "`TLSv1.2`, `TLSv1.3`, both, or empty", check: tls::check_protocols };
+/// Cipher suites of TLS.
+pub(super) const TLS_CIPHERS: Kind =
+    Kind::Special { form: "names with colons between them, or empty", check: tls::check_ciphers };
+
+/// IP addresses.
+pub(super) const ADDRESSES: Kind =
+    Kind::Special { form: "IP addresses with spaces between them", check: special::addresses };
+
 impl Kind {
     /// The value in the form that is shown, or why it is refused.
     pub fn check(&self, text: &str) -> Result<String, String> {
@@ -141,8 +153,9 @@ fn in_range<T: PartialOrd + Copy + std::fmt::Display>(number: T, min: T, max: T)
     Ok(number.to_string())
 }
 
-/// Reads a number of bytes.
-pub(super) fn bytes(text: &str) -> Option<u64> {
+/// Reads a size in bytes: a number with an optional unit, `K`, `M`, `G`, `T` (powers of 1,024; `KB` and `KiB` too, in any
+/// case). `None` if it is not one, or more than 64 bits hold.
+pub fn bytes(text: &str) -> Option<u64> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();

@@ -14,7 +14,7 @@ mod special;
 
 pub use configuration::{ConfigError, Configuration};
 pub(crate) use file::replace as replace_file;
-pub use kind::Kind;
+pub use kind::{Kind, bytes as parse_bytes};
 pub use reference::reference;
 pub(crate) use special::parse_output_limits;
 

@@ -1,7 +1,7 @@
 //! Parameters with a form of their own: lists and combinations, as Redis writes them.
 
 use super::kind::{PORT, bytes};
-use crate::notify;
+use crate::{listening, notify};
 
 /// The classes of clients that `client-output-buffer-limit` knows, in the order it shows them.
 const CLASSES: [&str; 3] = ["normal", "slave", "pubsub"];
@@ -104,6 +104,10 @@ pub(super) fn power_of_two(text: &str) -> Result<String, String> {
 
 pub(super) fn optional_port(text: &str) -> Result<String, String> {
     if text.is_empty() { Ok(String::new()) } else { PORT.check(text) }
+}
+
+pub(super) fn addresses(text: &str) -> Result<String, String> {
+    listening::parse(text).map(|all| listening::format(&all))
 }
 
 pub(super) fn address(text: &str) -> Result<String, String> {

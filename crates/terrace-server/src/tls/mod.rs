@@ -4,6 +4,7 @@
 //! are loaded by the next look at them. What cannot be loaded changes nothing but the log.
 
 mod stream;
+mod suites;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -12,7 +13,6 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use parking_lot::{Mutex, RwLock};
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
@@ -20,7 +20,10 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 
 use crate::parameters::Configuration;
 
+use suites::Offer;
+
 pub(crate) use stream::TlsStream;
+pub(crate) use suites::{ciphers as check_ciphers, protocols as check_protocols};
 
 /// Whether clients show certificates of their own.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +41,7 @@ pub(crate) struct Files {
     /// Whose signatures on clients' certificates count.
     authorities: PathBuf,
     clients: Clients,
+    offer: Offer,
 }
 
 /// When a file was last changed, as far as can be told without reading it.
@@ -56,6 +60,7 @@ impl Files {
                 "optional" => Clients::May,
                 _ => Clients::Must,
             },
+            offer: Offer::of(configuration),
         }
     }
 
@@ -71,8 +76,9 @@ impl Files {
         let certificates = certificates(&self.certificate, "tls-cert-file")?;
         let key = PrivateKeyDer::from_pem_file(named(&self.key, "tls-key-file")?)
             .map_err(|error| within(&self.key, &error.to_string()))?;
-        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
+        let provider = self.offer.provider()?;
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(&self.offer.versions())
             .map_err(|error| error.to_string())?;
         let builder = if self.clients == Clients::NeedNot {
             builder.with_no_client_auth()
@@ -81,10 +87,7 @@ impl Files {
             for certificate in certificates_of_authorities(&self.authorities)? {
                 roots.add(certificate).map_err(|error| within(&self.authorities, &error.to_string()))?;
             }
-            let verifier = WebPkiClientVerifier::builder_with_provider(
-                Arc::new(roots),
-                Arc::new(ring::default_provider()),
-            );
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
             let verifier =
                 if self.clients == Clients::May { verifier.allow_unauthenticated() } else { verifier };
             let verifier = verifier.build().map_err(|error| within(&self.authorities, &error.to_string()))?;

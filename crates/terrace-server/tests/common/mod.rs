@@ -119,7 +119,11 @@ impl Client {
                 return self.buffer.drain(..len).collect();
             }
             let mut chunk = [0; 16 << 10];
-            let n = self.stream.read(&mut chunk).expect("a reply in time");
+            let n = match self.stream.read(&mut chunk) {
+                // A process that is stopped for a while and goes on.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.expect("a reply in time"),
+            };
             assert!(n > 0, "the connection ended instead of a reply");
             self.buffer.extend_from_slice(&chunk[..n]);
         }

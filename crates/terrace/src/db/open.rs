@@ -11,7 +11,7 @@ use super::clock::StoreClock;
 use super::compact::Compactions;
 use super::core::{Core, Shard};
 use super::keyspaces::{DEFAULT_KEYSPACE, Keyspaces};
-use super::options::Options;
+use super::options::{Durability, Options};
 use super::recovery::recover_log;
 use super::shards::Shards;
 use super::super_version::SuperVersion;
@@ -219,6 +219,7 @@ pub(super) fn start_log(core: &mut Core, report: &ReplayReport) -> Result<()> {
         chunk_bytes,
         recycle_limit: SPARE_SEGMENTS,
         prefault_bytes: PREFAULT_BYTES.min(write_buffer / 4),
+        synced: core.options.durability == Durability::Sync,
     };
     let wal = Wal::new(&core.env, &core.dir, options, move || FileId(ids.fetch_add(1, Ordering::Relaxed)));
     wal.raise_clock(report.clock_high_water_ms);

@@ -45,6 +45,12 @@ pub trait Fs: Send + Sync + Debug {
     /// Opens (or creates) a log region of at least `len` bytes for writing: preallocated, and mapped where
     /// the system can do that safely. An existing file keeps its content.
     fn open_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>>;
+    /// The same for a region whose every write is followed by a sync before anybody relies on it: written with a call
+    /// each where a mapping would cost more. The kernel protects each mapped page anew at every sync of it, tells all
+    /// processors so, and takes a fault at the next store.
+    fn open_synced_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
+        self.open_region(path, len)
+    }
     /// Renames a file, replacing the target if there is one, in one atomic step.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Gives a file a second name in the same file system, as a hard link. Nothing requires that this works:

@@ -74,6 +74,10 @@ impl Fs for OsFs {
         open_region(path, len, self.unmapped_log)
     }
 
+    fn open_synced_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
+        open_region(path, len, true)
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::rename(from, to)
     }

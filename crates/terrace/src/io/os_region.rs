@@ -2,7 +2,7 @@
 //!
 //! Mapping is safe only when the file's blocks exist: a store into a hole on a full disk is a signal, not an
 //! error. So the blocks are allocated first, and where the file system cannot do that the region falls back
-//! to one positioned write per store.
+//! to one positioned write per store. So it is where every store is synced, too.
 
 #![allow(clippy::disallowed_types, reason = "here a region meets the file under it")]
 

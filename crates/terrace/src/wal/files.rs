@@ -112,7 +112,9 @@ impl SegmentFiles {
         horizon: Seqno,
     ) -> Result<Segment> {
         let fs = &self.env.fs;
-        let raw = fs.open_region(spare, len).at("preallocate", spare)?;
+        let open =
+            if self.options.synced { fs.open_synced_region(spare, len) } else { fs.open_region(spare, len) };
+        let raw = open.at("preallocate", spare)?;
         let segment = Segment::create(raw, path, header, horizon)?;
         fs.rename(spare, path).at("rename", spare)?;
         self.sync_dir()?;

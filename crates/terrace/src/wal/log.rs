@@ -27,6 +27,8 @@ pub(crate) struct WalOptions {
     pub(crate) recycle_limit: usize,
     /// How far ahead of the claims pages are populated.
     pub(crate) prefault_bytes: u64,
+    /// Whether every append is synced before it is acknowledged; see `Fs::open_synced_region`.
+    pub(crate) synced: bool,
 }
 
 /// Counters of the log.

@@ -65,6 +65,9 @@ pub(super) fn clients(shared: &Shared, out: &mut String) {
     let parked = shared.parked.load(Ordering::Relaxed);
     field(out, "blocked_clients", shared.pause.waiting() + parked);
     field(out, "terrace_parked_clients", parked);
+    let watched = all.iter().map(|client| client.watched_keys()).filter(|keys| *keys > 0);
+    field(out, "watching_clients", watched.clone().count());
+    field(out, "total_watched_keys", watched.sum::<usize>());
     field(out, "tracking_clients", shared.tracker.totals().clients);
     field(out, "pubsub_clients", all.iter().filter(|client| client.is_subscriber()).count());
     zeros(out, &["clients_in_timeout_table", "total_blocking_keys"]);
@@ -213,6 +216,7 @@ pub(super) fn stats(shared: &Shared, out: &mut String) {
     field(out, "acl_access_denied_key", sum(shared, |m| &m.denials[1]));
     field(out, "acl_access_denied_channel", sum(shared, |m| &m.denials[2]));
     field(out, "terrace_conflicts_retried", sum(shared, |m| &m.conflicts));
+    field(out, "eventloop_cycles", sum(shared, |m| &m.wakeups));
     field(out, "terrace_wakeups", sum(shared, |m| &m.wakeups));
 }
 

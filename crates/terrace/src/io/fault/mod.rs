@@ -137,6 +137,11 @@ impl Fs for FaultFs {
         Ok(Arc::new(self.opened(self.inner.open_region(path, len)?, path)))
     }
 
+    fn open_synced_region(&self, path: &Path, len: u64) -> io::Result<Arc<dyn RawRegion>> {
+        self.check(FaultOp::OpenRegion, &[path])?;
+        Ok(Arc::new(self.opened(self.inner.open_synced_region(path, len)?, path)))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.check(FaultOp::Rename, &[from, to])?;
         self.inner.rename(from, to)

@@ -113,8 +113,13 @@ struct Rig {
     written: Vec<Batch>,
 }
 
-const SMALL: WalOptions =
-    WalOptions { segment_bytes: 32 << 10, chunk_bytes: 1 << 10, recycle_limit: 2, prefault_bytes: 8 << 10 };
+const SMALL: WalOptions = WalOptions {
+    segment_bytes: 32 << 10,
+    chunk_bytes: 1 << 10,
+    recycle_limit: 2,
+    prefault_bytes: 8 << 10,
+    synced: false,
+};
 
 impl Rig {
     fn new(lanes: u16) -> Self {
