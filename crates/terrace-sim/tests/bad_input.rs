@@ -214,7 +214,8 @@ fn a_manifest_of_another_version_is_named_and_nothing_is_changed() {
         // The header record: checksum, length and payload checksum of 4 bytes each, then the payload.
         assert_eq!(bytes[12..21], *b"\x01TERRACE\0");
         bytes[21..25].copy_from_slice(&9u32.to_le_bytes());
-        let payload = crc32c(&bytes[12..33]);
+        let length = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize;
+        let payload = crc32c(&bytes[12..12 + length]);
         bytes[8..12].copy_from_slice(&payload.to_le_bytes());
         let file = name["MANIFEST-".len()..].parse().unwrap();
         let sum = bound(file, 0, &bytes[4..12]);
