@@ -302,9 +302,9 @@ fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         }
         // If all that it did was to find fields expired, it says only that.
         if removed {
-            hash.close_as("hdel")?
+            hash.close_as("hdel")?;
         } else {
-            hash.close()?
+            hash.close()?;
         }
         Ok((true, found))
     })?;
