@@ -174,6 +174,28 @@ fn a_dropped_keyspace_takes_its_blob_files_with_it_and_orphans_go_at_the_next_op
 }
 
 #[test]
+fn a_store_that_is_only_read_keeps_the_values_that_its_writer_collects() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = options().open(dir.path()).unwrap();
+    let fill = |db: &Db, round: u64| {
+        for n in 0..100 {
+            db.put(key(n), value(n + round, 3000)).unwrap();
+        }
+        db.flush().unwrap();
+    };
+    fill(&db, 0);
+    let view = Db::open_read_only(dir.path()).unwrap();
+    (1..6).for_each(|round| fill(&db, round));
+    db.compact_all().unwrap();
+    assert!(db.stats().blobs.files > 0);
+    for n in 0..100 {
+        assert_eq!(view.get(key(n)).unwrap().as_deref(), Some(&value(n, 3000)[..]));
+        assert_eq!(db.get(key(n)).unwrap().as_deref(), Some(&value(n + 5, 3000)[..]));
+    }
+    db.close().unwrap();
+}
+
+#[test]
 fn the_option_may_change_and_what_is_there_stays_readable() {
     let sim = SimFs::new();
     let at = |from| options().blob_from(from).env(env(&sim, &Arc::default())).open(STORE).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! `large-values DIR [KEYS] [VALUE_BYTES] [FROM]` loads KEYS values in random order into a new store in DIR, which
 //! must not exist, and waits until the store rests; then it overwrites as many keys, drawn uniformly, and waits again,
-//! twice. It prints for each of the three phases the bytes written per byte of keys and values, by tables and blob files
+//! twice, and reads up to 50,000 at random. It prints for each of the three phases the bytes written per byte of keys and values, by tables and blob files
 //! alone and with the log, and the bytes on disk per byte that the same data took freshly loaded. Half of each value is
 //! random and repeated, so that half of it is compressible. FROM is `Options::blob_from`.
 
@@ -102,6 +102,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
         println!("  {:?}", db.stats().blobs);
     }
+    let (start, gets) = (Instant::now(), keys.min(50_000));
+    let mut bytes = 0;
+    for _ in 0..gets {
+        let key = format!("key{:013}", next(&mut state) % keys);
+        bytes += db.get(key)?.map_or(0, |value| value.len());
+    }
+    let each = start.elapsed().as_nanos() as f64 / gets as f64 / 1000.0;
+    println!("{gets} random gets: {each:.1} µs each, {bytes} bytes");
     db.close()?;
     Ok(())
 }

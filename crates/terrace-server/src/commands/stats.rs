@@ -100,10 +100,14 @@ fn store(stats: &Stats) -> Value {
             "written_bytes": level.written_bytes,
         })
     };
-    let (log, memtable, cache) = (&stats.log, &stats.memtable, &stats.cache);
+    let (log, memtable, cache, blobs) = (&stats.log, &stats.memtable, &stats.cache, &stats.blobs);
     let (filter, stalls) = (&stats.filter, &stats.stalls);
     json!({
         "levels": stats.levels.iter().map(level).collect::<Vec<_>>(),
+        "blobs": {
+            "files": blobs.files, "bytes": blobs.bytes, "records": blobs.records,
+            "garbage_bytes": blobs.garbage_bytes,
+        },
         "log": {
             "segments": log.segments, "appended_bytes": log.appended_bytes, "syncs": log.syncs,
             "durable_seqno": log.durable_seqno,

@@ -32,6 +32,8 @@ pub(crate) const DEFAULT_L0_RUNS: usize = 4;
 pub(crate) const DEFAULT_L0_LIMIT: usize = 32;
 /// Default of [`Options::compression_from_level`].
 pub(crate) const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 2;
+/// Default of [`Options::blob_from`]: 4 KiB.
+pub(crate) const DEFAULT_BLOB_FROM_BYTES: usize = 4 << 10;
 /// The shortest values that can be kept in blob files; a pointer to one takes half as much.
 pub(crate) const MIN_BLOB_FROM_BYTES: usize = 32;
 /// The smallest memory budget, 4 MiB.
@@ -130,7 +132,7 @@ impl Default for Options {
             compression: Compression::Lz4,
             bottom_compression: None,
             compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
-            blob_from: None,
+            blob_from: Some(DEFAULT_BLOB_FROM_BYTES),
             map_tables: false,
             level_ratio: DEFAULT_LEVEL_RATIO,
             l0_runs: DEFAULT_L0_RUNS,
@@ -222,10 +224,10 @@ impl Options {
     }
 
     /// Length from which on values are kept in blob files beside the tables, which then hold pointers only. Bytes;
-    /// default 0, which keeps all values in the tables; otherwise 32 or more. Compaction moves pointers instead of
-    /// values, so much less is written; reading such a value takes one more read of a file, and what is overwritten
-    /// takes up to a quarter of the space until it is collected. Values that are there already stay where they are
-    /// until they are compacted.
+    /// default 4 KiB; 0 keeps all values in the tables; otherwise 32 or more. Compaction moves pointers instead of
+    /// values, so much less is written; reading such a value takes one more read of a file, and garbage may take up to
+    /// a fifth of the store before it is collected. Holds for the whole store; values that are there already stay
+    /// where they are until they are compacted.
     pub fn blob_from(mut self, bytes: usize) -> Self {
         self.blob_from = (bytes > 0).then_some(bytes);
         self
