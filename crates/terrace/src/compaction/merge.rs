@@ -29,13 +29,15 @@ struct Source<C> {
     /// The head of the current key, inverted when going backward, so that the smaller always wins; the
     /// largest number when the source is exhausted.
     rank: u64,
+    /// The loser at the inner node that has this source's number.
+    loser: u32,
 }
 
 /// A cursor over the union of several; on equal keys the larger seqno comes first, then the earlier source.
 pub(crate) struct MergeCursor<C> {
+    /// Of the tree's `n` inner nodes, 1 to `n - 1` are kept here; the leaf of source `i` would be node `n + i`.
     sources: Vec<Source<C>>,
-    /// `tree[0]` is the winner, `tree[1..n]` the losers; the leaf of source `i` would be node `n + i`.
-    tree: Vec<u32>,
+    winner: u32,
     direction: Direction,
     /// Leading bytes that all keys of all sources share; the heads start behind them.
     shared_bytes: usize,
@@ -47,21 +49,21 @@ const EMPTY: u32 = u32::MAX;
 
 impl<C: Cursor> MergeCursor<C> {
     /// Merges `sources`, the newest first.
-    pub(crate) fn new(sources: Vec<C>) -> Self {
+    pub(crate) fn new(sources: impl IntoIterator<Item = C>) -> Self {
         Self::with_shared_prefix(sources, 0)
     }
 
     /// Merges `sources` whose keys are all known to share their first `shared_bytes` bytes. The more is known,
     /// the more comparisons end at the heads.
-    pub(crate) fn with_shared_prefix(sources: Vec<C>, shared_bytes: usize) -> Self {
-        let sources: Vec<_> = sources.into_iter().map(|cursor| Source { cursor, rank: u64::MAX }).collect();
+    pub(crate) fn with_shared_prefix(sources: impl IntoIterator<Item = C>, shared_bytes: usize) -> Self {
+        let source = |cursor| Source { cursor, rank: u64::MAX, loser: EMPTY };
+        let sources: Vec<_> = sources.into_iter().map(source).collect();
         assert!(sources.len() < EMPTY as usize, "sources are numbered by u32");
-        let tree = vec![0; sources.len().max(1)];
-        Self { sources, tree, direction: Direction::Forward, shared_bytes, valid: false }
+        Self { sources, winner: 0, direction: Direction::Forward, shared_bytes, valid: false }
     }
 
     fn winner(&self) -> usize {
-        self.tree[0] as usize
+        self.winner as usize
     }
 
     /// The source that stands on the current entry.
@@ -109,8 +111,8 @@ impl<C: Cursor> MergeCursor<C> {
     /// Builds the tree from the sources' positions.
     fn rebuild(&mut self, direction: Direction) {
         self.direction = direction;
-        self.tree.fill(EMPTY);
         for i in 0..self.sources.len() {
+            self.sources[i].loser = EMPTY;
             self.refresh(i);
         }
         let n = self.sources.len();
@@ -118,19 +120,19 @@ impl<C: Cursor> MergeCursor<C> {
             let mut climber = i;
             let mut node = usize::midpoint(n, i);
             while node > 0 {
-                let resident = self.tree[node];
+                let resident = self.sources[node].loser;
                 if resident == EMPTY {
-                    self.tree[node] = climber as u32;
+                    self.sources[node].loser = climber as u32;
                     break;
                 }
                 if self.beats(resident as usize, climber) {
-                    self.tree[node] = climber as u32;
+                    self.sources[node].loser = climber as u32;
                     climber = resident as usize;
                 }
                 node /= 2;
             }
             if node == 0 {
-                self.tree[0] = climber as u32;
+                self.winner = climber as u32;
             }
         }
         self.valid = n > 0 && self.current().valid();
@@ -143,7 +145,7 @@ impl<C: Cursor> MergeCursor<C> {
         // Whoever comes second has lost to the winner itself.
         let mut node = usize::midpoint(self.sources.len(), self.winner());
         while node > 0 {
-            let resident = self.tree[node] as usize;
+            let resident = self.sources[node].loser as usize;
             if best.is_none_or(|best| self.beats(resident, best)) {
                 best = Some(resident);
             }
@@ -169,14 +171,14 @@ impl<C: Cursor> MergeCursor<C> {
         self.refresh(climber);
         let mut node = usize::midpoint(self.sources.len(), climber);
         while node > 0 {
-            let resident = self.tree[node] as usize;
+            let resident = self.sources[node].loser as usize;
             if self.beats(resident, climber) {
-                self.tree[node] = climber as u32;
+                self.sources[node].loser = climber as u32;
                 climber = resident;
             }
             node /= 2;
         }
-        self.tree[0] = climber as u32;
+        self.winner = climber as u32;
         self.valid = self.current().valid();
     }
 

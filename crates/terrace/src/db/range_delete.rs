@@ -14,7 +14,7 @@ use super::keyspaces::KeyspaceState;
 use super::shards::LockedShards;
 use super::work::PREPARE;
 use crate::base::entry::take_entry;
-use crate::base::key::{MAX_KEY_BYTES, prefix_successor, push_prefix};
+use crate::base::key::{MAX_KEY_BYTES, MAX_PREFIX_BYTES, prefix_successor, push_prefix, split};
 use crate::base::{Error, Kind, RangeDelete, Result, Seqno};
 
 /// The internal keys of a range in a keyspace: the first, and the one after the last.
@@ -22,11 +22,10 @@ pub(super) fn internal_range(
     keyspace: &KeyspaceState,
     bounds: (Bound<&[u8]>, Bound<&[u8]>),
 ) -> Result<(Vec<u8>, Option<Vec<u8>>)> {
-    let mut prefix = Vec::new();
-    push_prefix(&mut prefix, keyspace.id()?);
+    let id = keyspace.id()?;
     let with_prefix = |key: &[u8], past: bool| {
-        let mut internal = Vec::with_capacity(prefix.len() + key.len() + 1);
-        internal.extend_from_slice(&prefix);
+        let mut internal = Vec::with_capacity(MAX_PREFIX_BYTES + key.len() + 1);
+        push_prefix(&mut internal, id);
         internal.extend_from_slice(key);
         if past {
             internal.push(0); // The very next key.
@@ -36,12 +35,15 @@ pub(super) fn internal_range(
     let low = match bounds.0 {
         Bound::Included(key) => with_prefix(key, false),
         Bound::Excluded(key) => with_prefix(key, true),
-        Bound::Unbounded => prefix.clone(),
+        Bound::Unbounded => with_prefix(&[], false),
     };
     let high = match bounds.1 {
         Bound::Included(key) => Some(with_prefix(key, true)),
         Bound::Excluded(key) => Some(with_prefix(key, false)),
-        Bound::Unbounded => prefix_successor(&prefix),
+        Bound::Unbounded => {
+            let user_key_bytes = split(&low).map_or(0, |(_, user_key)| user_key.len());
+            prefix_successor(&low[..low.len() - user_key_bytes])
+        }
     };
     Ok((low, high))
 }

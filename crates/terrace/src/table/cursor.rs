@@ -43,6 +43,7 @@ impl TableCursor {
     /// Stands on `entry` of block `i`.
     fn stand(&mut self, block: Arc<Block>, i: usize, entry: usize) {
         self.key.clear();
+        self.key.reserve(block.key_bytes(entry));
         self.key.extend_from_slice(block.prefix());
         block.rebuild_key(entry, &mut self.key);
         self.entries = block.entries();

@@ -211,8 +211,13 @@ impl Cursor for RunCursor {
 impl Version {
     /// A cursor for each run that may hold a key in `lower..upper` (to the end without `upper`), the newest
     /// data first. The range only leaves tables out: cursors may show keys around it.
-    pub(crate) fn run_cursors(&self, lower: &[u8], upper: Option<&[u8]>, fill_cache: bool) -> Vec<RunCursor> {
-        let cover = |run: &Arc<Run>| {
+    pub(crate) fn run_cursors<'a>(
+        &'a self,
+        lower: &'a [u8],
+        upper: Option<&'a [u8]>,
+        fill_cache: bool,
+    ) -> impl Iterator<Item = RunCursor> + 'a {
+        let cover = move |run: &Arc<Run>| {
             let end = match upper {
                 None => run.tables().len(),
                 Some(upper) => run.tables().partition_point(|t| t.meta().smallest.as_slice() < upper),
@@ -220,7 +225,7 @@ impl Version {
             let start = run.first_reaching(lower);
             (start < end).then(|| RunCursor::new(Arc::clone(run), start..end, fill_cache))
         };
-        self.runs().filter_map(cover).collect()
+        self.runs().filter_map(cover)
     }
 }
 

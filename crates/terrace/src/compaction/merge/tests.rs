@@ -52,7 +52,7 @@ proptest! {
             all.push(row);
         }
         sort(&mut all);
-        let cursors = split.into_iter().map(VecCursor::new).collect();
+        let cursors = split.into_iter().map(VecCursor::new);
         let mut merged = MergeCursor::with_shared_prefix(cursors, shared_bytes);
         let mut model = VecCursor::new(all);
         for step in steps {

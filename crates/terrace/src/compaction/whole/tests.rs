@@ -98,7 +98,7 @@ fn read(table: &Arc<Table>) -> Vec<Row> {
 /// A merge of one run for each table.
 fn merge(tables: &[Arc<Table>]) -> MergeCursor<RunCursor> {
     let run = |table: &Arc<Table>| Arc::new(Run::new(0, vec![Arc::clone(table)]).unwrap());
-    MergeCursor::new(tables.iter().map(|table| RunCursor::new(run(table), 0..1, false)).collect())
+    MergeCursor::new(tables.iter().map(|table| RunCursor::new(run(table), 0..1, false)))
 }
 
 fn key(n: u64) -> Vec<u8> {

@@ -76,10 +76,10 @@ impl View {
     fn merged(&self, low: &[u8], high: Option<&[u8]>) -> Merged {
         let sealed = self.state.sealed.iter().map(|sealed| &sealed.memtable);
         let memtables = std::iter::once(&self.state.active).chain(sealed).filter(|table| !table.is_empty());
-        let runs = self.state.version.run_cursors(low, high, true).into_iter();
+        let runs = self.state.version.run_cursors(low, high, true);
         if self.covered.is_empty() {
             let memtables = memtables.map(|memtable| Part::Memtable(memtable.cursor(self.at)));
-            return MergeCursor::new(memtables.chain(runs.map(Part::Run)).collect());
+            return MergeCursor::new(memtables.chain(runs.map(Part::Run)));
         }
         let end = high.unwrap_or(&[0xff; 8]);
         let memtables = memtables.filter_map(|memtable| {
@@ -89,7 +89,7 @@ impl View {
             (!hidden).then(|| Part::Skipping(Box::new(cursor())))
         });
         let skipping = |run| Part::Skipping(Box::new(Skipping::new(run, (), self.covered.clone())));
-        MergeCursor::new(memtables.chain(runs.map(skipping)).collect())
+        MergeCursor::new(memtables.chain(runs.map(skipping)))
     }
 }
 

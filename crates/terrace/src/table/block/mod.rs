@@ -312,6 +312,12 @@ impl Block {
         key.extend_from_slice(self.tail(i));
     }
 
+    /// At least the length of the key of entry `i`.
+    #[inline]
+    pub(super) fn key_bytes(&self, i: usize) -> usize {
+        self.prefix_bytes + HEAD_BYTES + self.tail(i).len()
+    }
+
     /// The key of entry `i`, from scratch.
     pub(super) fn key(&self, i: usize) -> Vec<u8> {
         let mut key = self.prefix().to_vec();

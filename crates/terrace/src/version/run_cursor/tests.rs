@@ -111,6 +111,6 @@ fn a_hint_leaves_out_tables_but_no_key_of_its_range() {
     assert_eq!(keys("e", Some("g")), "de");
     assert_eq!(keys("c", Some("d")), "");
     assert_eq!(keys("i", None), "");
-    let cursors = version.run_cursors(b"d", Some(b"e"), false);
+    let cursors: Vec<_> = version.run_cursors(b"d", Some(b"e"), false).collect();
     assert_eq!(shared_prefix_bytes(&cursors), 0);
 }
