@@ -32,7 +32,8 @@ if ((${#units[@]} == 0)); then
     other auth acl acl-v2 tracking pause
   )
 fi
-runner_args=(--tags "-needs:repl -needs:reset -needs:config-maxmemory -external:skip ${TAGS:-}")
+tags="-needs:repl -needs:reset -needs:config-maxmemory ${TAGS:-}"
+runner_args=()
 if [[ ${STRICT:-no} != yes ]]; then runner_args+=(--durable); fi
 # Units whose tests are all for servers that the suite has started.
 starts_servers=" info auth acl acl-v2 type/hash-field-expire "
@@ -120,11 +121,11 @@ for unit in "${units[@]}"; do
   rm -f "$work/src/redis-server"
   if [[ -n $own ]]; then
     ln -s start "$work/src/redis-server"
-    where=(--clients 1)
+    where=(--clients 1 --tags "$tags")
   else
     if found=$(command -v redis-server); then ln -s "$found" "$work/src/redis-server"; fi
     start "$work/${unit//\//-}.server.log"
-    where=(--host 127.0.0.1 --port "$port")
+    where=(--host 127.0.0.1 --port "$port" --tags "$tags -external:skip")
   fi
   (cd "$work" && PROGRAM=$terrace timeout 600 tclsh tests/test_helper.tcl "${where[@]}" \
     --single "unit/$unit" "${runner_args[@]}") 2>&1 </dev/null | sed -u 's/\x1b\[[0-9;]*m//g' >"$log" || true

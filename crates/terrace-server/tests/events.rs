@@ -235,3 +235,22 @@ fn a_hash_that_is_found_expired_is_announced_by_whoever_finds_it() {
         }
     }
 }
+
+/// `HGETDEL` of a field that had expired raised `hdel` after `hexpired`, although it had deleted nothing.
+#[test]
+fn hgetdel_of_an_expired_field_deletes_nothing() {
+    let server = TestServer::start();
+    let (mut listener, mut writer) = pair(&server, "Ehx");
+    writer.expect("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
+    writer.expect("HSET h f 1 g 2", ":2");
+    writer.expect("HPEXPIRE h 20 FIELDS 1 f", "*1\r\n:1");
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    for (field, expected) in [("f", Value::Null), ("g", bulk("2"))] {
+        assert_eq!(writer.run(&format!("HGETDEL h FIELDS 1 {field}")), Value::Array(vec![expected]));
+    }
+    for expected in ["hset", "hexpire", "hexpired", "hdel"] {
+        assert_eq!(event(&mut listener), format!("__keyevent@0__:{expected} h"));
+    }
+    writer.expect("HSET last f 1", ":1");
+    assert_eq!(event(&mut listener), "__keyevent@0__:hset last", "and nothing else");
+}

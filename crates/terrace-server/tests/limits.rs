@@ -231,3 +231,18 @@ fn a_closed_store_is_an_error_and_no_end() {
         assert!(reply.starts_with(expected), "{reply}");
     }
 }
+
+/// A client that has given no password and takes no replies was left waiting, with a megabyte of errors, for as long as
+/// it liked.
+#[test]
+fn who_has_no_password_and_does_not_listen_is_cut_off() {
+    let server = TestServer::start_with(|config| config.requirepass = Some("secret".into()));
+    let mut client = server.client();
+    client.stream.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    let requests = "SET x 5\r\n".repeat(10_000);
+    let ended = (0..10_000).find_map(|_| client.stream.write_all(requests.as_bytes()).err()).unwrap();
+    let kinds = [std::io::ErrorKind::ConnectionReset, std::io::ErrorKind::BrokenPipe];
+    assert!(kinds.contains(&ended.kind()), "{ended}");
+    let mut owner = server.client();
+    owner.expect("AUTH secret", "+OK");
+}

@@ -295,12 +295,17 @@ fn hgetdel(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         let Some(mut hash) = Hash::open(tx, db, key, names.iter())? else {
             return Ok((false, vec![None; names.len()]));
         };
-        let mut found = Vec::with_capacity(names.len());
+        let (mut found, mut removed) = (Vec::with_capacity(names.len()), false);
         for name in names.iter() {
             found.push(hash.get(name).map(|field| field.value.clone()));
-            hash.remove(name)?;
+            removed |= hash.remove(name)?;
         }
-        hash.close_as("hdel")?;
+        // If all that it did was to find fields expired, it says only that.
+        if removed {
+            hash.close_as("hdel")?;
+        } else {
+            hash.close()?;
+        }
         Ok((true, found))
     })?;
     if !there {

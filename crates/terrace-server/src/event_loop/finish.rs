@@ -14,6 +14,9 @@ use crate::shared::Message;
 /// The length of the reply that the write group promises.
 const PROMISE_BYTES: usize = b"+OK\r\n".len();
 
+/// Replies that may wait for a client that has given no password: it takes them or is cut off.
+const MAX_UNAUTHENTICATED_BYTES: usize = 1024;
+
 /// A barrier that has just been opened.
 struct Opened {
     id: u64,
@@ -114,9 +117,12 @@ impl EventLoop {
         }
         let unsent = connection.output.unsent();
         connection.session.info.output_bytes.store(unsent, Ordering::Relaxed);
-        if unsent > self.shared.settings.max_output_bytes()
-            || connection.is_slow_subscriber(&self.shared, self.now_ms)
-        {
+        let most = if connection.session.authenticated {
+            self.shared.settings.max_output_bytes()
+        } else {
+            MAX_UNAUTHENTICATED_BYTES
+        };
+        if unsent > most || connection.is_slow_subscriber(&self.shared, self.now_ms) {
             tracing::warn!(client = connection.session.info.id, unsent, "a slow client is cut off");
             self.handle.metrics.output_limit_closes.add(1);
             connection.dead = true;
