@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 
 use super::format::{FOOTER_BYTES, HEADER_BYTES, RECORD_HEADER_BYTES, RecordHeader, check_header};
-use super::{BlobMeta, Piece, Pointer, blob_path, scan};
+use super::scan::scan_file;
+use super::{BlobMeta, Piece, Pointer, blob_path};
 use crate::base::compression::{Compression, decompress};
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result, Slice, checksum};
@@ -151,8 +152,8 @@ impl BlobFile {
 
     /// Checks every byte of the file; the first thing that is wrong is the error.
     pub(crate) fn verify(&self) -> Result<()> {
-        let dir = self.path.parent().unwrap_or(Path::new("."));
-        let meta = scan(&*self.fs, dir, self.meta.id, &mut |piece| match piece {
+        // The open file: its name may be gone where the store is only read.
+        let meta = scan_file(&**self.file()?, &self.path, self.meta.id, &mut |piece| match piece {
             Piece::Record { .. } => Ok(()),
             Piece::Damage(error) => Err(error),
         })?;

@@ -46,22 +46,29 @@ pub(crate) fn scan(
 ) -> Result<Option<BlobMeta>> {
     let path = blob_path(dir, id);
     let file = fs.open(&path).at("open", &path)?;
-    let len = file.len().at("read the length of", &path)?;
-    let mut scan = Scan { file: &*file, path: &path, id, end: len, window: Vec::new(), window_at: 0 };
+    scan_file(&*file, &path, id, see)
+}
+
+/// The same of a file that is open already.
+pub(super) fn scan_file(
+    file: &dyn File,
+    path: &Path,
+    id: FileId,
+    see: &mut dyn FnMut(Piece<'_>) -> Result<()>,
+) -> Result<Option<BlobMeta>> {
+    let len = file.len().at("read the length of", path)?;
+    let mut scan = Scan { file, path, id, end: len, window: Vec::new(), window_at: 0 };
     if len < (HEADER_BYTES + FOOTER_BYTES) as u64 {
-        see(Piece::Damage(Error::corruption(
-            &path,
-            len,
-            format!("expected a blob file, found {len} bytes"),
-        )))?;
+        let detail = format!("expected a blob file, found {len} bytes");
+        see(Piece::Damage(Error::corruption(path, len, detail)))?;
         return Ok(None);
     }
-    if let Some(Err(error)) = scan.bytes(0, HEADER_BYTES)?.first_chunk().map(|h| check_header(&path, id, h)) {
+    if let Some(Err(error)) = scan.bytes(0, HEADER_BYTES)?.first_chunk().map(|h| check_header(path, id, h)) {
         see(Piece::Damage(error))?;
     }
     let footer_at = len - FOOTER_BYTES as u64;
     let footer = scan.bytes(footer_at, FOOTER_BYTES)?.first_chunk();
-    let footer = footer.map(|footer| parse_footer(&path, id, footer_at, footer));
+    let footer = footer.map(|footer| parse_footer(path, id, footer_at, footer));
     // Without a sound footer nobody knows where the records end.
     scan.end = if matches!(footer, Some(Ok(_))) { footer_at } else { len };
     let records = scan.records(see)?;
@@ -70,7 +77,7 @@ pub(crate) fn scan(
         Some(Ok(meta)) => {
             let (expected, found) = (meta.records, records.unwrap_or(0));
             let detail = format!("expected {expected} records, found {found}");
-            see(Piece::Damage(Error::corruption(&path, footer_at, detail)))?;
+            see(Piece::Damage(Error::corruption(path, footer_at, detail)))?;
             Ok(None)
         }
         Some(Err(error)) => see(Piece::Damage(error)).map(|()| None),
