@@ -267,3 +267,20 @@ fn a_damaged_value_is_refused_alone_and_a_repair_names_its_key() {
     let inspected = files.inspect().unwrap();
     assert_eq!((inspected.blobs.len(), inspected.blobs[0].records), (1, 20));
 }
+
+/// Deletes point to nothing, so they were taken to hide nothing: 190 of 200 values stayed on disk until level 0 had
+/// enough runs to be compacted for another reason.
+#[test]
+fn deleted_values_go_without_further_writes() {
+    let sim = SimFs::new();
+    let db = open(&sim);
+    (0..200).for_each(|n| db.put(key(n), value(n, 3000)).unwrap());
+    db.compact_all().unwrap();
+    (0..190).for_each(|n| db.delete(key(n)).unwrap());
+    db.flush().unwrap();
+    db.wait_idle().unwrap();
+    let left = db.stats().blobs.records;
+    assert!((10..=20).contains(&left), "{left} records");
+    (190..200).for_each(|n| assert_eq!(db.get(key(n)).unwrap().as_deref(), Some(&value(n, 3000)[..])));
+    db.close().unwrap();
+}

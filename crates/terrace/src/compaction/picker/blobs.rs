@@ -1,8 +1,9 @@
 //! Blob files: when their garbage is collected, and which tables are rewritten for it.
 //!
 //! Garbage is of two kinds. What no table points to any more is *known*. What is pointed to from a deeper level, but has
-//! been overwritten in one above, is *hidden* until compaction brings the two together; how much that is nobody knows,
-//! but it is no more than what the upper levels point to. When both together exceed a share of the store, what is
+//! been overwritten or deleted in one above, is *hidden* until compaction brings the two together; how much that is
+//! nobody knows. An upper level's guess is what it points to itself, and for each of its tombstones what an entry of the
+//! deepest level points to on average. When both together exceed a share of the store, what is
 //! hidden is brought to light first, by moving pointers down, and then the files with the largest shares of garbage are
 //! emptied: the tables that point there are rewritten where they are, and the values that are still wanted move to a
 //! new file. A file goes with its last pointer, so the steps may be taken one by one, and each leads nearer to the end.
@@ -28,6 +29,8 @@ struct Space {
     known: u64,
     /// What upper levels may have overwritten.
     hidden: u64,
+    /// What an entry of the deepest level points to, on average.
+    mean: u64,
     /// What may be, of both.
     limit: u64,
     /// All tables.
@@ -45,11 +48,20 @@ impl Space {
         let deepest =
             (0..LEVELS).rev().find(|n| levels[*n].runs().iter().any(|run| !run.tables().is_empty()));
         let settled = deepest.map_or(0, |deepest| levels[deepest].blob_bytes());
-        let above: u64 = levels[..deepest.unwrap_or(0)].iter().map(Level::blob_bytes).sum();
+        let entries: u64 =
+            deepest.map_or(0, |deepest| levels[deepest].tables().map(|t| t.meta().entries).sum());
+        let mean = settled / entries.max(1);
+        let above: u64 =
+            levels[..deepest.unwrap_or(0)].iter().map(|level| may_hide(level.tables(), mean)).sum();
         let table_bytes = levels.iter().map(Level::bytes).sum();
         let limit = (data_bytes + table_bytes) / 100 * percent;
-        Self { known, hidden: above.min(settled), limit, table_bytes }
+        Self { known, hidden: above.min(settled), mean, limit, table_bytes }
     }
+}
+
+/// Bytes in blob files that these tables may have overwritten or deleted below them.
+fn may_hide<'t>(tables: impl Iterator<Item = &'t Arc<Table>>, mean: u64) -> u64 {
+    tables.map(|table| table.meta().blob_bytes() + table.meta().tombstones * mean).sum()
 }
 
 /// Bytes of known garbage in blob files beyond what may be.
@@ -74,7 +86,7 @@ impl<'a> Picker<'a> {
             return None;
         }
         let look = space.hidden > space.limit / HIDDEN_PART;
-        let settle = || if look { self.settle_pointers() } else { None };
+        let settle = || if look { self.settle_pointers(space.mean) } else { None };
         settle().or_else(|| self.collect(&space))
     }
 
@@ -83,12 +95,12 @@ impl<'a> Picker<'a> {
         self.collect(&Space::of(self.version, self.options.blob_garbage_percent))
     }
 
-    /// Moves pointers down from the level, not the deepest one, that has the most of them.
-    fn settle_pointers(&self) -> Option<Choice> {
+    /// Moves entries down from the level, not the deepest one, that may hide the most.
+    fn settle_pointers(&self, mean: u64) -> Option<Choice> {
         let levels = self.version.levels();
         let deepest = (0..LEVELS).rev().find(|n| levels[*n].bytes() > 0)?;
-        let fullest =
-            (0..deepest).map(|n| (levels[n].blob_bytes(), n)).filter(|(bytes, _)| *bytes > 0).max()?;
+        let hides = |n: usize| (may_hide(levels[n].tables(), mean), n);
+        let fullest = (0..deepest).map(hides).filter(|(bytes, _)| *bytes > 0).max()?;
         match fullest.1 {
             0 => {
                 let overlap = |tables: &[Arc<Table>]| {
@@ -99,16 +111,16 @@ impl<'a> Picker<'a> {
                 let cost = overlap(&tables)?;
                 if cost <= SETTLE_RATIO_MAX * fullest.0 { self.level_zero_by_hand() } else { None }
             }
-            level => self.pointers_down(level),
+            level => self.pointers_down(level, mean),
         }
     }
 
-    /// The table of a level that points to the most values beside what must be rewritten below it.
-    fn pointers_down(&self, level: usize) -> Option<Choice> {
+    /// The table of a level that may hide the most beside what must be rewritten below it.
+    fn pointers_down(&self, level: usize, mean: u64) -> Option<Choice> {
         let run = self.version.levels()[level].run()?;
         let gain = |index: &usize| {
             let table = &run.tables()[*index];
-            let (meta, bytes) = (table.meta(), table.meta().blob_bytes());
+            let (meta, bytes) = (table.meta(), may_hide(std::iter::once(table), mean));
             if bytes == 0 || self.is_busy(table) {
                 return None;
             }

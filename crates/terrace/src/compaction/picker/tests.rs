@@ -330,6 +330,9 @@ fn garbage_that_upper_levels_may_hide_is_brought_to_light_first() {
     check(&format!("{text}\nbusy: 1"), "nothing");
     check(&text.replace("9:a-z@1,", "9:a-z@400,"), "nothing");
     check("L5: 1:a-b@1,b11..40\nL6: 9:a-z@1,b10..99\nblobs: 10@99 11@40", "merge L5[1] L6[9] -> L6");
+    // So do tombstones, each as much as an entry below them has on average: here a hundredth of the file.
+    check("L0.2: 1:a-b@1,t10\nL6: 9:a-z@1,b10..99\nblobs: 10@99", "nothing");
+    check("L0.2: 1:a-b@1,t40\nL6: 9:a-z@1,b10..99\nblobs: 10@99", "merge L0[1] L6[9] -> L6");
     // Nothing is hidden where nothing is below.
     check("L0.2: 2:a-k@1,b12..15\nL0.1: 1:a-k@1,b11..15\nblobs: 11@15 12@15", "nothing");
 }
