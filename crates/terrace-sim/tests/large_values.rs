@@ -284,3 +284,36 @@ fn deleted_values_go_without_further_writes() {
     (190..200).for_each(|n| assert_eq!(db.get(key(n)).unwrap().as_deref(), Some(&value(n, 3000)[..])));
     db.close().unwrap();
 }
+
+#[test]
+fn a_keyspace_may_have_a_threshold_of_its_own() {
+    let (sim, clock) = (SimFs::new(), Arc::default());
+    let open = || {
+        let own = options().blob_from_in("small", 100).blob_from_in("inline", 0);
+        own.env(env(&sim, &clock)).open(STORE).unwrap()
+    };
+    let records = |db: &Db| db.stats().blobs.records;
+    let db = open();
+    let put = |keyspace: &str, len: usize| db.keyspace(keyspace).unwrap().put("k", value(1, len)).unwrap();
+    put("default", 999);
+    put("inline", 50_000);
+    put("small", 99);
+    db.flush().unwrap();
+    assert_eq!(records(&db), 0, "all of them are too small, where they are");
+    put("default", 1000);
+    put("small", 100);
+    db.flush().unwrap();
+    assert_eq!(records(&db), 2);
+    // A new number is noticed, and so is a reopening.
+    db.find_keyspace("small").unwrap().clear().unwrap();
+    let before = records(&db);
+    put("small", 200);
+    db.close().unwrap();
+    let db = open();
+    assert_eq!(records(&db), before + 1);
+    db.compact_all().unwrap();
+    assert_eq!(db.find_keyspace("small").unwrap().get("k").unwrap().as_deref(), Some(&value(1, 200)[..]));
+    assert_eq!(db.find_keyspace("inline").unwrap().get("k").unwrap().as_deref(), Some(&value(1, 50_000)[..]));
+    db.close().unwrap();
+    assert!(matches!(Options::new().blob_from_in("x", 31).open("/nowhere"), Err(Error::InvalidInput(_))));
+}

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use self::fold::Chain;
 use self::values::ValueWriter;
-pub(crate) use self::values::{Relocate, Separation};
+pub(crate) use self::values::{Relocate, Separation, Threshold};
 use super::visible::{Counts, Retention, Verdict};
 use super::whole::{Input, Situation, is_kept_whole, pays};
 use crate::base::error::IoContext;
@@ -255,7 +255,7 @@ impl RunWriter<'_> {
     /// Writes an entry.
     #[inline]
     fn add(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta, value: &[u8]) -> Result<()> {
-        if self.output.values.concerns(meta, value) {
+        if self.output.values.concerns(key, meta, value) {
             return self.add_separated(key, seqno, meta, value);
         }
         let value = if meta.kind == Kind::Delete { &[] } else { value };

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::options::Options;
-use crate::compaction::output::{Relocate, Separation};
+use crate::compaction::output::{Relocate, Separation, Threshold};
 use crate::table::{Compression, TableOptions};
 use crate::version::{Blobs, LEVELS};
 
@@ -24,12 +24,22 @@ impl Core {
     /// Which values go to blob files, and how they are written there: once and for long, so as the deeper levels are.
     pub(super) fn separation<'a>(&self, blobs: &'a Blobs) -> Separation<'a> {
         Separation {
-            from_bytes: self.options.blob_from.unwrap_or(usize::MAX),
+            from: self.blob_threshold(),
             compression: value_compression(&self.options),
             target_file_bytes: BLOB_FILE_BYTES,
             blobs,
             relocate: Relocate::Nothing,
         }
+    }
+
+    /// Asked anew for each output, because keyspaces come, go and get new numbers.
+    fn blob_threshold(&self) -> Threshold {
+        let bytes = |from: Option<usize>| from.unwrap_or(usize::MAX);
+        let own = self.options.blob_from_in.iter().filter_map(|(name, from)| {
+            let id = self.keyspaces.find(name)?.id().ok()?;
+            Some((id, bytes(*from)))
+        });
+        Threshold::new(bytes(self.options.blob_from), own.collect())
     }
 }
 

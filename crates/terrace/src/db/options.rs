@@ -1,5 +1,6 @@
 //! `Options`: everything that can be set about a store, each with unit, default, range and trade-off.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -87,6 +88,7 @@ pub struct Options {
     pub(crate) bottom_compression: Option<Compression>,
     pub(crate) compression_from_level: usize,
     pub(crate) blob_from: Option<usize>,
+    pub(crate) blob_from_in: BTreeMap<String, Option<usize>>,
     pub(crate) map_tables: bool,
     pub(crate) level_ratio: u32,
     pub(crate) l0_runs: usize,
@@ -133,6 +135,7 @@ impl Default for Options {
             bottom_compression: None,
             compression_from_level: DEFAULT_COMPRESSION_FROM_LEVEL,
             blob_from: Some(DEFAULT_BLOB_FROM_BYTES),
+            blob_from_in: BTreeMap::new(),
             map_tables: false,
             level_ratio: DEFAULT_LEVEL_RATIO,
             l0_runs: DEFAULT_L0_RUNS,
@@ -226,10 +229,16 @@ impl Options {
     /// Length from which on values are kept in blob files beside the tables, which then hold pointers only. Bytes;
     /// default 4 KiB; 0 keeps all values in the tables; otherwise 32 or more. Compaction moves pointers instead of
     /// values, so much less is written; reading such a value takes one more read of a file, and garbage may take up to
-    /// a fifth of the store before it is collected. Holds for the whole store; values that are there already stay
-    /// where they are until they are compacted.
+    /// a fifth of the store before it is collected. Values that are there already stay where they are until they are
+    /// compacted.
     pub fn blob_from(mut self, bytes: usize) -> Self {
         self.blob_from = (bytes > 0).then_some(bytes);
+        self
+    }
+
+    /// The same for one keyspace. To be given at each opening, as all options.
+    pub fn blob_from_in(mut self, keyspace: impl Into<String>, bytes: usize) -> Self {
+        self.blob_from_in.insert(keyspace.into(), (bytes > 0).then_some(bytes));
         self
     }
 
@@ -362,8 +371,9 @@ impl Options {
         check(bits <= 32, "filter_bits_per_key", bits, "0 to 32")?;
         let from = self.compression_from_level;
         check(from <= 7, "compression_from_level", from as u64, "0 to 7")?;
-        let blob_from = self.blob_from.unwrap_or(MIN_BLOB_FROM_BYTES);
-        check(blob_from >= MIN_BLOB_FROM_BYTES, "blob_from", blob_from as u64, "0, or 32 or more")?;
+        for blob_from in self.blob_from_in.values().chain([&self.blob_from]).flatten() {
+            check(*blob_from >= MIN_BLOB_FROM_BYTES, "blob_from", *blob_from as u64, "0, or 32 or more")?;
+        }
         let ratio = self.level_ratio;
         check((2..=100).contains(&ratio), "level_ratio", u64::from(ratio), "2 to 100")?;
         let runs = self.l0_runs;

@@ -21,7 +21,7 @@ use crate::base::key::{MAX_INTERNAL_KEY_BYTES, MAX_VALUE_BYTES, split};
 use crate::base::{Cursor, Error, FileId, Fragments, KeyspaceId, Kind, Merging, RangeDelete, Result, Seqno};
 use crate::blob::{BlobFile, Piece, scan};
 use crate::compaction::merge::MergeCursor;
-use crate::compaction::output::{Output, Relocate, Separation, write_run};
+use crate::compaction::output::{Output, Relocate, Separation, Threshold, write_run};
 use crate::compaction::visible::{Below, Retention};
 use crate::memtable::{ChunkPool, Memtable, MemtableOptions, ShardWriter};
 use crate::table::{Compression, Salvaged, TableMeta, TableOptions};
@@ -314,7 +314,7 @@ impl Sources {
         };
         let merging = Merging::new(state.merge_operator.clone(), None)?;
         let values = Separation {
-            from_bytes: usize::MAX,
+            from: Threshold::never(),
             compression: options.compression,
             target_file_bytes: BLOB_BYTES,
             blobs: &self.blobs,

@@ -6,10 +6,12 @@
 //! the writer gathers.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::RunWriter;
 use crate::base::compression::Compression;
-use crate::base::{EntryMeta, FileId, Kind, Result, Seqno};
+use crate::base::key::split;
+use crate::base::{EntryMeta, FileId, KeyspaceId, Kind, Result, Seqno};
 use crate::blob::{BlobMeta, BlobWriter, Pointer};
 use crate::version::Blobs;
 
@@ -24,11 +26,45 @@ pub(crate) enum Relocate<'a> {
     Everything,
 }
 
+/// The length from which on values go to blob files; `usize::MAX` for never.
+#[derive(Clone, Debug)]
+pub(crate) struct Threshold {
+    usual: usize,
+    /// The keyspaces that have one of their own.
+    own: Arc<[(KeyspaceId, usize)]>,
+    /// The least of all.
+    least: usize,
+}
+
+impl Threshold {
+    /// No value goes.
+    pub(crate) fn never() -> Self {
+        Self::new(usize::MAX, Vec::new())
+    }
+
+    /// The one of most keyspaces, and those of some.
+    pub(crate) fn new(usual: usize, own: Vec<(KeyspaceId, usize)>) -> Self {
+        let least = own.iter().map(|(_, bytes)| *bytes).fold(usual, usize::min);
+        Self { usual, own: own.into(), least }
+    }
+
+    /// Whether the value of a key is that long.
+    #[inline]
+    fn reaches(&self, key: &[u8], value: &[u8]) -> bool {
+        value.len() >= self.least && (self.own.is_empty() || value.len() >= self.of(key))
+    }
+
+    fn of(&self, key: &[u8]) -> usize {
+        let id = split(key).map(|(id, _)| id);
+        self.own.iter().find(|(own, _)| Some(*own) == id).map_or(self.usual, |(_, bytes)| *bytes)
+    }
+}
+
 /// Which values go to blob files, and how those are written.
 #[derive(Clone)]
 pub(crate) struct Separation<'a> {
-    /// Values from this length on; `usize::MAX` for none.
-    pub(crate) from_bytes: usize,
+    /// Values from this length on.
+    pub(crate) from: Threshold,
     /// How they are stored.
     pub(crate) compression: Compression,
     /// The length at which a blob file is cut.
@@ -44,13 +80,13 @@ impl Separation<'_> {
     #[cfg(test)]
     pub(crate) fn none(blobs: &Blobs) -> Separation<'_> {
         let (compression, relocate) = (Compression::None, Relocate::Nothing);
-        Separation { from_bytes: usize::MAX, compression, target_file_bytes: u64::MAX, blobs, relocate }
+        Separation { from: Threshold::never(), compression, target_file_bytes: u64::MAX, blobs, relocate }
     }
 
     /// Whether an entry is not simply written as it is.
     #[inline]
-    pub(super) fn concerns(&self, meta: EntryMeta, value: &[u8]) -> bool {
-        (value.len() >= self.from_bytes && meta.kind == Kind::Put) || meta.kind == Kind::Pointer
+    pub(super) fn concerns(&self, key: &[u8], meta: EntryMeta, value: &[u8]) -> bool {
+        meta.kind == Kind::Pointer || (meta.kind == Kind::Put && self.from.reaches(key, value))
     }
 
     fn moves(&self, pointer: &[u8]) -> bool {
