@@ -24,6 +24,7 @@ mod options;
 mod poison;
 mod range_delete;
 mod read;
+mod read_debt;
 mod read_only;
 mod recovery;
 mod scheduled;
