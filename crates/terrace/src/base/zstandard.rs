@@ -1,7 +1,7 @@
 //! Zstandard, behind the feature `zstd`: one block in, one frame out, and back.
 //!
-//! Nothing here allocates because of what a frame claims: both ways write into the room that the caller gives,
-//! and fail where it is too small.
+//! Nothing here allocates because of what a frame claims: both ways write into the room that the caller grants, and
+//! fail where it is too small.
 
 use std::cell::Cell;
 
@@ -27,12 +27,14 @@ pub(super) fn compress_into(plain: &[u8], room: &mut [u8]) -> Option<usize> {
     Compressor::new(LEVEL).and_then(|mut state| state.compress_to_buffer(plain, room)).ok()
 }
 
-/// Decompresses into `plain` and gives back the length; the error says what is wrong with the frame.
-pub(super) fn decompress_into(frame: &[u8], plain: &mut [u8]) -> Result<usize, String> {
+/// The plain bytes of a frame, at most `plain_bytes`; the error says what is wrong with it.
+pub(super) fn decompress(frame: &[u8], plain_bytes: usize) -> Result<Vec<u8>, String> {
+    let mut plain = vec![0; plain_bytes];
     // Without the kept state, as in a thread that is ending, a new one does.
     let kept = DECOMPRESSOR.try_with(Cell::take).ok().flatten();
     let mut state = kept.map_or_else(Decompressor::new, Ok).map_err(|error| error.to_string())?;
-    let result = state.decompress_to_buffer(frame, plain).map_err(|error| error.to_string());
+    let result = state.decompress_to_buffer(frame, &mut plain).map_err(|error| error.to_string());
     let _ = DECOMPRESSOR.try_with(|slot| slot.set(Some(state)));
-    result
+    plain.truncate(result?);
+    Ok(plain)
 }

@@ -1,8 +1,10 @@
 //! The picker: a pure function from a version and its circumstances to what should be compacted next.
 //!
 //! Order of business: tables to drop unread; level 0 when it has too many runs; the level that most exceeds
-//! its size; blob files that take too much space; tables, and runs of level 0, that are mostly garbage; tables with tombstones where reads are slow for them; tables that
-//! keep range deletes alive when there are many. What running compactions hold is left alone, so several choices
+//! its size; blob files that take too much space; tables, and runs of
+//! level 0, that are mostly garbage; tables with tombstones where reads are slow for them; tables that
+//! keep range deletes alive when there are many; level 0, however few its runs, when reads have paid for them what a
+//! merge costs. What running compactions hold is left alone, so several choices
 //! may run side by side. Nothing here does I/O or keeps state.
 //!
 //! Rules that keep reads right, whatever the sizes say:
@@ -92,6 +94,8 @@ pub(crate) struct Situation<'a> {
     pub(crate) busy: &'a [Locks],
     /// Where reads have stepped over many dead entries in a row.
     pub(crate) stepped: &'a [SteppedRange],
+    /// What reads have paid for the runs of level 0, as the bytes that could have been merged instead.
+    pub(crate) read_debt_bytes: u64,
 }
 
 /// Keys among which a read found nothing but tombstones and expired entries.
@@ -179,6 +183,7 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .or_else(|| picker.void_run())
         .or_else(|| picker.stepped_over())
         .or_else(|| picker.range_deleted())
+        .or_else(|| picker.paid_by_reads())
 }
 
 /// The tables that can go unread, if there are any.

@@ -13,6 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use super::aside::SetAside;
 use super::core::Core;
 use super::keyspaces::KeyspaceState;
+use super::read_debt::read_debt_bytes;
 use super::stepped::Hints;
 use crate::base::key::{prefix_successor, push_prefix};
 use crate::base::{Error, Result};
@@ -156,6 +157,7 @@ impl Core {
         busy: &[Locks],
         ask: impl FnOnce(&Version, &PickerOptions, &Situation<'_>) -> T,
     ) -> T {
+        let version = Arc::clone(&self.current().version);
         let newest_seqno = self.last_seqno();
         let stepped = self.compactions.hints.list();
         let situation = Situation {
@@ -165,8 +167,8 @@ impl Core {
             keyspaces,
             busy,
             stepped: &stepped,
+            read_debt_bytes: read_debt_bytes(&version),
         };
-        let version = Arc::clone(&self.current().version);
         ask(&version, &self.picker_options(), &situation)
     }
 

@@ -106,7 +106,9 @@ mod tests {
             (0..LEVELS).map(|level| table_options(&options, level).compression).collect::<Vec<_>>()
         };
         let (none, lz4) = (Compression::None, Compression::Lz4);
-        assert_eq!(kinds(Options::new()), [none, none, lz4, lz4, lz4, lz4, lz4]);
+        assert_eq!(kinds(Options::new()), [lz4; LEVELS]);
+        let from_second = Options::new().compression_from_level(2);
+        assert_eq!(kinds(from_second), [none, none, lz4, lz4, lz4, lz4, lz4]);
         let own = Options::new().compression(none).bottom_compression(lz4).compression_from_level(7);
         assert_eq!(kinds(own), [none, none, none, none, none, none, lz4]);
     }

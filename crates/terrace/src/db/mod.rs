@@ -25,6 +25,7 @@ mod options;
 mod poison;
 mod range_delete;
 mod read;
+mod read_debt;
 mod read_only;
 mod recovery;
 mod scheduled;

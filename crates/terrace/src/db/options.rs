@@ -32,7 +32,7 @@ pub(crate) const DEFAULT_L0_RUNS: usize = 4;
 /// Default of [`Options::l0_limit`].
 pub(crate) const DEFAULT_L0_LIMIT: usize = 32;
 /// Default of [`Options::compression_from_level`].
-pub(crate) const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 2;
+pub(crate) const DEFAULT_COMPRESSION_FROM_LEVEL: usize = 0;
 /// Default of [`Options::blob_from`]: 4 KiB.
 pub(crate) const DEFAULT_BLOB_FROM_BYTES: usize = 4 << 10;
 /// The shortest values that can be kept in blob files; a pointer to one takes half as much.
@@ -206,7 +206,7 @@ impl Options {
         self
     }
 
-    /// Compression of the deeper levels. Default [`Compression::Lz4`].
+    /// Compression of tables. Default [`Compression::Lz4`].
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
@@ -220,7 +220,8 @@ impl Options {
         self
     }
 
-    /// The first level that is compressed; default 2, 0 to 7. The upper levels are small and rewritten often.
+    /// The first level that is compressed; default 0, which is all of them, up to 7, which is none. A higher one saves
+    /// the processor the compression of what is about to be rewritten, and costs the disk what that takes more.
     pub fn compression_from_level(mut self, level: usize) -> Self {
         self.compression_from_level = level;
         self

@@ -20,12 +20,12 @@ use crate::io::Clock;
 
 const SOFT: f64 = 0.6;
 /// One writer waits at most this long at a time, unless the store is full.
-const MAX_DELAY_NS: u64 = 1_000_000;
+const MAX_DELAY_NS: u64 = 2_000_000;
 /// The bucket runs at most this far ahead, so that one huge write, or many waiting writers, do not weigh on those
 /// that come long after them.
 const MAX_OWED_NS: u64 = 100_000_000;
 /// Shorter debts are not worth a sleep: the system's timers are about this coarse.
-const MIN_DELAY_NS: u64 = 100_000;
+const MIN_DELAY_NS: u64 = 1_000_000;
 /// The drain rate assumed before anything was measured, in bytes per second.
 const INITIAL_RATE: f64 = 64e6;
 /// The slowest admission, so that a stuck measurement cannot stop writers for good.

@@ -26,11 +26,11 @@ thread_local! {
 }
 
 impl Counters {
-    /// Adds one to counter `which`.
+    /// Adds one to counter `which`; gives back what this thread's line of it was before.
     #[inline]
-    pub(super) fn bump(&self, which: usize) {
+    pub(super) fn bump(&self, which: usize) -> u64 {
         let lane = LANE.with(|lane| *lane);
-        self.0[lane].0[which].fetch_add(1, Ordering::Relaxed);
+        self.0[lane].0[which].fetch_add(1, Ordering::Relaxed)
     }
 
     /// The value of counter `which`.
@@ -48,7 +48,7 @@ mod tests {
         let counters = Counters::default();
         std::thread::scope(|scope| {
             for _ in 0..10 {
-                scope.spawn(|| (0..100).for_each(|_| counters.bump(3)));
+                scope.spawn(|| (0..100).for_each(|_| _ = counters.bump(3)));
             }
         });
         assert_eq!((counters.sum(3), counters.sum(2)), (1000, 0));

@@ -8,6 +8,7 @@
 //!
 //! What stored bytes under LZ4 or zstd are, `base/compression` says. All integers are little-endian.
 
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
@@ -59,12 +60,31 @@ fn push_checksum(out: &mut Vec<u8>, start: usize, id: FileId, offset: u64) {
     out.extend_from_slice(&sum.to_le_bytes());
 }
 
+thread_local! {
+    // A block that is read is a buffer of some KiB that is done with once it is decompressed: one kept for each
+    // thread saves the allocator and the zeros.
+    static STORED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that has grown beyond this for one huge block is not kept.
+const KEPT_BYTES_MAX: usize = 256 << 10;
+
 /// Reads the block at `handle` and gives back its plain bytes. The caller has checked that the handle lies
 /// inside the file, which bounds the allocation.
 pub(super) fn read(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> Result<Vec<u8>> {
-    let mut stored = vec![0; handle.len as usize];
-    read_exact(file, path, &mut stored, handle.offset)?;
-    open(path, id, handle.offset, stored)
+    // Without the kept buffer, as in a thread that is ending, a new one does.
+    let mut buffer = STORED.try_with(Cell::take).unwrap_or_default();
+    let bytes = handle.len as usize;
+    if buffer.len() < bytes {
+        buffer.resize(bytes, 0);
+    }
+    let stored = &mut buffer[..bytes];
+    let plain =
+        read_exact(file, path, stored, handle.offset).and_then(|()| open(path, id, handle.offset, stored));
+    if buffer.len() <= KEPT_BYTES_MAX {
+        let _ = STORED.try_with(|kept| kept.set(buffer));
+    }
+    plain
 }
 
 /// Reads the block at `handle` as it is stored, verified, without its checksum: what `reseal` takes.
@@ -101,15 +121,14 @@ fn verify<'s>(path: &Path, id: FileId, offset: u64, stored: &'s [u8]) -> Result<
 }
 
 /// Checks a stored block and gives back its plain bytes.
-pub(super) fn open(path: &Path, id: FileId, offset: u64, mut stored: Vec<u8>) -> Result<Vec<u8>> {
+pub(super) fn open(path: &Path, id: FileId, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
     let corrupt = |detail: String| Err(Error::corruption(path, offset, detail));
-    let checked = verify(path, id, offset, &stored)?;
+    let checked = verify(path, id, offset, stored)?;
     let Some((&kind, body)) = checked.split_last() else {
         return corrupt("expected a compression byte, found none".to_string());
     };
     if kind == Compression::None as u8 {
-        stored.truncate(stored.len() - TRAILER_BYTES);
-        return Ok(stored);
+        return Ok(body.to_vec());
     }
     decompress(kind, body).or_else(corrupt)
 }
@@ -128,7 +147,7 @@ mod tests {
     }
 
     fn opened(id: u64, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
-        open(Path::new("t"), FileId(id), offset, stored.to_vec())
+        open(Path::new("t"), FileId(id), offset, stored)
     }
 
     proptest! {

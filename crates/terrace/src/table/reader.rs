@@ -30,6 +30,10 @@ pub(crate) use lookup::{Lookup, Probe, find_all};
 const FILTER_REJECTED: usize = 0;
 const FILTER_CONFIRMED: usize = 1;
 const FILTER_FOOLED: usize = 2;
+const SCANNED: usize = 3;
+
+/// So many scans of one thread are a reason to look at what they cost.
+const SCANS_PER_LOOK: u64 = 4096;
 
 /// How a table's filter has done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -57,7 +61,7 @@ pub(crate) struct Table {
     /// Held while loading, so that a crowd at a new table reads its index once.
     loading: Mutex<()>,
     obsolete: AtomicBool,
-    filter_counters: Counters,
+    counters: Counters,
 }
 
 impl Table {
@@ -73,7 +77,7 @@ impl Table {
             loaded: OnceLock::new(),
             loading: Mutex::new(()),
             obsolete: AtomicBool::new(false),
-            filter_counters: Counters::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -152,11 +156,11 @@ impl Table {
             return self.search(loaded, key, at);
         }
         if !loaded.filter.may_contain(filter_hash) {
-            self.filter_counters.bump(FILTER_REJECTED);
+            self.counters.bump(FILTER_REJECTED);
             return Ok(None);
         }
         let found = self.search(loaded, key, at)?;
-        self.filter_counters.bump(if found.is_some() { FILTER_CONFIRMED } else { FILTER_FOOLED });
+        self.counters.bump(if found.is_some() { FILTER_CONFIRMED } else { FILTER_FOOLED });
         Ok(found)
     }
 
@@ -201,6 +205,17 @@ impl Table {
         TableCursor::new(Arc::clone(self), fill_cache)
     }
 
+    /// Counts a scan that has to look at this table's run; `true` once in a while, when the sum is worth a look.
+    #[inline]
+    pub(crate) fn count_scan(&self) -> bool {
+        self.counters.bump(SCANNED) % SCANS_PER_LOOK == SCANS_PER_LOOK - 1
+    }
+
+    /// The scans that were counted.
+    pub(crate) fn scans(&self) -> u64 {
+        self.counters.sum(SCANNED)
+    }
+
     /// Marks the table as no longer part of the store: its file goes when the last handle does.
     pub(crate) fn delete_on_drop(&self) {
         self.obsolete.store(true, Ordering::Release);
@@ -222,9 +237,9 @@ impl Table {
     /// How the filter has done so far.
     pub(crate) fn filter_stats(&self) -> FilterStats {
         FilterStats {
-            rejected: self.filter_counters.sum(FILTER_REJECTED),
-            found: self.filter_counters.sum(FILTER_CONFIRMED),
-            false_positives: self.filter_counters.sum(FILTER_FOOLED),
+            rejected: self.counters.sum(FILTER_REJECTED),
+            found: self.counters.sum(FILTER_CONFIRMED),
+            false_positives: self.counters.sum(FILTER_FOOLED),
         }
     }
 }

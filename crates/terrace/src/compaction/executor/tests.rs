@@ -110,6 +110,7 @@ impl Mini {
             keyspaces: &self.readers.keyspaces,
             busy: &[],
             stepped: &[],
+            read_debt_bytes: 0,
         };
         let choice = pick(&self.version, &self.options, &at)?;
         Some(Job::new(&self.version, choice, self.readers.clone()))

@@ -47,6 +47,17 @@ impl Picker<'_> {
         Some(choose(ChoiceKind::Merge, inputs, base, 0))
     }
 
+    /// All of level 0, once reads have paid as much for its runs as their merge will cost: however long they are left
+    /// then, reads and merge together cost at most twice what the better of the two would have.
+    pub(super) fn paid_by_reads(&self) -> Option<Choice> {
+        if self.at.read_debt_bytes == 0 {
+            return None;
+        }
+        let choice = self.level_zero_by_hand()?;
+        let runs = self.version.levels()[0].runs().len() + choice.inputs.len() - 1;
+        (runs > 1 && choice.input_bytes() <= self.at.read_debt_bytes).then_some(choice)
+    }
+
     /// Whether the tables of several runs can go down as they are: disjoint, and not so small that a merge
     /// would be a kindness to every later read.
     fn may_move(&self, tables: &[Arc<Table>]) -> bool {

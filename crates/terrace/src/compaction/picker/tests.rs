@@ -5,7 +5,8 @@
 //! `,s7` (newest seqno; 5 otherwise), `,b3..20` (points to 20 MiB of blob file 3), and behind these `,e9..60` (60 percent of all
 //! that has expired at 9) and `,ka..60` (60 percent is of keyspace a); `blobs: 3@64` is that file's size. `busy: 3 6:a-m` says that table 3 and range a-m of level 6 are held, `aside: 3` that file 3 cannot be read.
 //! `now: 9`, `oldest: 4` (snapshot), `newest: 99` and `live: a b` (keyspaces; a key's first letter is its
-//! keyspace) set the circumstances; `stepped: a-c` is where reads were slow. Options: 4 runs, ratio 10, base level 1,000 MiB, tables of 64 MiB.
+//! keyspace) set the circumstances; `stepped: a-c` is where reads were slow, `paid: 9` what they have paid for
+//! level 0, in MiB. Options: 4 runs, ratio 10, base level 1,000 MiB, tables of 64 MiB.
 
 use std::fmt::Write;
 
@@ -27,6 +28,7 @@ struct Case {
     keyspaces: LiveKeyspaces,
     busy: Vec<Locks>,
     stepped: Vec<SteppedRange>,
+    read_debt_bytes: u64,
 }
 
 impl Case {
@@ -42,6 +44,7 @@ impl Case {
             keyspaces: &self.keyspaces,
             busy: &self.busy,
             stepped: &self.stepped,
+            read_debt_bytes: self.read_debt_bytes,
         }
     }
 }
@@ -57,6 +60,7 @@ fn parse(text: &str) -> Case {
         keyspaces: LiveKeyspaces::default(),
         busy: Vec::new(),
         stepped: Vec::new(),
+        read_debt_bytes: 0,
     };
     let mut tables = Vec::new();
     let mut blobs = Vec::new();
@@ -67,6 +71,7 @@ fn parse(text: &str) -> Case {
             "now" => case.now_ms = rest.trim().parse().unwrap(),
             "oldest" => case.oldest = rest.trim().parse().unwrap(),
             "newest" => case.newest = rest.trim().parse().unwrap(),
+            "paid" => case.read_debt_bytes = rest.trim().parse::<u64>().unwrap() * MIB,
             "live" => {
                 let live = words().map(|w| KeyspaceId(u32::from(w.as_bytes()[0])));
                 case.keyspaces = LiveKeyspaces::new(live.collect(), 200);
@@ -366,6 +371,19 @@ fn what_reads_step_over_comes_last_and_not_from_level_zero() {
 }
 
 #[test]
+fn runs_of_level_zero_go_down_once_reads_have_paid_for_it() {
+    let text = "L0.2: 1:a-c@9\nL0.1: 2:b-z@9\nL6: 7:a-b@50 8:x-z@50";
+    check(text, "nothing");
+    check(&format!("{text}\npaid: 117"), "nothing");
+    check(&format!("{text}\npaid: 118"), "merge L0[1 2] L6[7 8] -> L6");
+    check(&format!("{text}\npaid: 118\nbusy: 7"), "nothing");
+    check("L0.1: 1:a-c@9\nL6: 7:a-b@50\npaid: 59", "merge L0[1] L6[7] -> L6");
+    check("L0.1: 1:a-c@9\npaid: 999", "nothing");
+    check("L0.1: 1:a-c@9\nL6: 7:d-f@50\npaid: 999", "nothing");
+    check("L6: 1:a-c@9\npaid: 999", "nothing");
+}
+
+#[test]
 fn garbage_of_blob_files_is_collected_when_it_exceeds_its_share() {
     let tables = "L6: 1:a-f@1,b10..60,b11..50 2:g-k@1,b10..30,b12..60";
     check(&format!("{tables}\nblobs: 10@100 11@60 12@60"), "nothing");
@@ -497,6 +515,7 @@ fn every_choice_in_a_long_simulated_life_is_sound() {
             keyspaces: &keyspaces,
             busy: &busy,
             stepped: &[],
+            read_debt_bytes: 0,
         };
         if let Some(choice) = pick(&version, &options, &at) {
             assert_sound(&version, &choice, &running);

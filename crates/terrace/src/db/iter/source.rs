@@ -76,6 +76,7 @@ impl View {
     fn merged(&self, low: &[u8], high: Option<&[u8]>) -> Merged {
         let sealed = self.state.sealed.iter().map(|sealed| &sealed.memtable);
         let memtables = std::iter::once(&self.state.active).chain(sealed).filter(|table| !table.is_empty());
+        self.core.scan_begins(&self.state.version);
         let runs = self.state.version.run_cursors(low, high, true);
         if self.covered.is_empty() {
             let memtables = memtables.map(|memtable| Part::Memtable(memtable.cursor(self.at)));

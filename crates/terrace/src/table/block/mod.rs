@@ -219,30 +219,38 @@ impl Block {
     }
 
     fn check_entries(&self) -> Result<(), String> {
-        for i in 0..self.entries {
-            let byte = self.meta_byte(i);
-            let expiry = self.expiry.get(&self.data, i);
-            match EntryMeta::from_byte(byte) {
-                Some((meta, expires))
-                    if expires == (expiry != 0)
-                        && meta.kind != Kind::RangeDelete
-                        && (!expires || EntryMeta::may_expire(meta.kind)) => {}
-                _ => {
-                    return Err(format!(
-                        "expected the meta byte of entry {i}, found {byte:02x} with {expiry}"
-                    ));
-                }
-            }
-            if byte & 7 == Kind::Pointer as u8 && Pointer::decode(self.value(i)).is_none() {
-                return Err(format!("expected a pointer into a blob file as the value of entry {i}"));
-            }
-            let delta = self.seqno.get(&self.data, i);
-            if self.min_seqno.checked_add(delta).is_none_or(|seqno| seqno > MAX_SEQNO) {
-                return Err(format!("expected a sequence number, found {} + {delta}", self.min_seqno));
-            }
-            if i > 0 && self.head(i) < self.head(i - 1) {
-                return Err(format!("expected heads in order, found a smaller one at entry {i}"));
-            }
+        if !self.heads().is_sorted_by_key(|head| u64::from_le_bytes(*head)) {
+            return Err("expected heads in order, found a smaller one after a larger".to_string());
+        }
+        self.check_seqnos()?;
+        // Most blocks hold plain values that never expire, and say so once for all their entries.
+        let all_plain =
+            self.meta.width == 0 && self.expiry.width == 0 && self.shared_meta & 7 != Kind::Pointer as u8;
+        let checked = if all_plain { 1 } else { self.entries };
+        (0..checked).try_for_each(|i| self.check_meta(i))
+    }
+
+    fn check_seqnos(&self) -> Result<(), String> {
+        let deltas = (0..self.entries).map(|i| self.seqno.get(&self.data, i));
+        let largest = if self.seqno.width == 0 { 0 } else { deltas.max().unwrap_or(0) };
+        if self.min_seqno.checked_add(largest).is_none_or(|seqno| seqno > MAX_SEQNO) {
+            return Err(format!("expected a sequence number, found {} + {largest}", self.min_seqno));
+        }
+        Ok(())
+    }
+
+    fn check_meta(&self, i: usize) -> Result<(), String> {
+        let byte = self.meta_byte(i);
+        let expiry = self.expiry.get(&self.data, i);
+        match EntryMeta::from_byte(byte) {
+            Some((meta, expires))
+                if expires == (expiry != 0)
+                    && meta.kind != Kind::RangeDelete
+                    && (!expires || EntryMeta::may_expire(meta.kind)) => {}
+            _ => return Err(format!("expected the meta byte of entry {i}, found {byte:02x} with {expiry}")),
+        }
+        if byte & 7 == Kind::Pointer as u8 && Pointer::decode(self.value(i)).is_none() {
+            return Err(format!("expected a pointer into a blob file as the value of entry {i}"));
         }
         Ok(())
     }

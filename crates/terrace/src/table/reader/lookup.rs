@@ -60,7 +60,7 @@ impl Place<'_> {
     #[inline]
     fn settle(&self, found: Option<Found>, lookups: &mut [Lookup<'_>]) {
         if !self.loaded.filter.is_absent() {
-            self.table.filter_counters.bump(if found.is_some() { FILTER_CONFIRMED } else { FILTER_FOOLED });
+            self.table.counters.bump(if found.is_some() { FILTER_CONFIRMED } else { FILTER_FOOLED });
         }
         lookups[self.lookup].found = found;
     }
@@ -98,12 +98,12 @@ fn locate<'t>(probe: &Probe<'t>, lookup: &Lookup<'_>) -> Result<Option<Place<'t>
     let table = probe.table;
     let loaded = table.loaded()?;
     if !loaded.filter.may_contain(lookup.filter_hash) {
-        table.filter_counters.bump(FILTER_REJECTED);
+        table.counters.bump(FILTER_REJECTED);
         return Ok(None);
     }
     let Some(block) = loaded.index.find(lookup.key) else {
         if !loaded.filter.is_absent() {
-            table.filter_counters.bump(FILTER_FOOLED);
+            table.counters.bump(FILTER_FOOLED);
         }
         return Ok(None);
     };
