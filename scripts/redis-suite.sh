@@ -27,7 +27,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 units=("$@")
 if ((${#units[@]} == 0)); then
   units=(
-    type/string type/incr type/hash type/hash-field-expire keyspace expire scan multi pubsub pubsubshard bitops
+    type/string type/incr type/hash type/hash-field-expire keyspace dump expire scan multi pubsub pubsubshard bitops
     bitfield protocol querybuf networking introspection introspection-2 info info-command slowlog latency-monitor
     other auth acl acl-v2 tracking pause
   )
@@ -36,7 +36,7 @@ tags="-needs:repl -needs:reset -needs:config-maxmemory ${TAGS:-}"
 runner_args=()
 if [[ ${STRICT:-no} != yes ]]; then runner_args+=(--durable); fi
 # Units whose tests are all for servers that the suite has started.
-starts_servers=" info auth acl acl-v2 type/hash-field-expire "
+starts_servers=" info auth acl acl-v2 type/hash-field-expire pubsubshard networking "
 
 if [[ -z ${TERRACE:-} ]]; then
   cargo build --release -q -p terrace-cli

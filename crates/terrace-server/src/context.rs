@@ -166,6 +166,13 @@ impl Context<'_> {
         }
     }
 
+    /// Notes that keys are used.
+    pub(crate) fn touch<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) {
+        if !self.session.no_touch {
+            keys.for_each(|key| self.shared.recency.touch(key, self.now_ms));
+        }
+    }
+
     /// Counts look-ups of keys.
     pub(crate) fn count_lookups(&self, hits: usize, all: usize) {
         self.metrics.hits.add(hits as u64);

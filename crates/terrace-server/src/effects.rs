@@ -51,6 +51,7 @@ enum Effect {
     Event { class: Classes, event: &'static str, db: u8, key: Name },
     Publish { kind: Kind, channel: Name, payload: Vec<u8> },
     Expires { db: u8, key: Name, at_ms: u64 },
+    ExpiredFields(u64),
 }
 
 /// The effects of writes that wait for their commit.
@@ -116,6 +117,11 @@ impl Effects {
         self.list.push(Effect::Publish { kind, channel: channel.into(), payload: payload.into() });
     }
 
+    /// So many expired fields of hashes are removed.
+    pub(crate) fn expired_fields(&mut self, count: u64) {
+        self.list.push(Effect::ExpiredFields(count));
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.list.len()
@@ -143,6 +149,9 @@ impl Shared {
                 Effect::Event { class, event, db, key } => self.notify(class, event, db, &key),
                 Effect::Publish { kind, channel, payload } => {
                     self.hub.publish(kind, &channel, &payload, &self.loops);
+                }
+                Effect::ExpiredFields(count) => {
+                    self.expired_fields.fetch_add(count, Ordering::Relaxed);
                 }
                 Effect::Expires { db, key, at_ms } => self.schedule.add(at_ms, db, &key),
             }

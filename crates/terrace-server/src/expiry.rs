@@ -174,11 +174,10 @@ impl Shared {
         let outcome = transaction::run(self, 0, |tx| match tx.read(db, key)? {
             Some(stored) if stored.tag == TAG_HASH => {
                 let hash = Hash::open(tx, db, key, std::iter::empty())?;
-                hash.map_or(Ok(0), Hash::close_expired)
+                hash.map_or(Ok(()), Hash::close)
             }
-            _ => Ok(0),
+            _ => Ok(()),
         })?;
-        self.expired_fields.fetch_add(outcome.value, Ordering::Relaxed);
         self.release(outcome.effects);
         Ok(outcome.seqno.is_some())
     }

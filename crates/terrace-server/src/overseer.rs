@@ -1,6 +1,6 @@
 //! The overseer: once a second it looks at the server as a whole. It says in the log when background work of the store
 //! fails and when it works again, and keeps the rates and the peak that `INFO` shows. Renewed TLS
-//! certificates are noticed here.
+//! certificates are noticed here, and numbers for new hashes taken ahead.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -32,6 +32,7 @@ struct Seen {
     input: u64,
     output: u64,
     failure: Option<String>,
+    damage: Vec<String>,
 }
 
 impl Overseer {
@@ -66,8 +67,16 @@ impl Overseer {
         if let Some((_, tls)) = &shared.tls {
             tls.look(false);
         }
+        let databases = &shared.databases;
+        // A failure is for whoever needs a number to hear of.
+        let _ = databases.generations.top_up(databases.store());
         self.peak_bytes.fetch_max(system::resident_bytes(), Ordering::Relaxed);
-        let failure = shared.databases.store().stats().background_error;
+        let stats = shared.databases.store().stats();
+        for damage in stats.damage.iter().filter(|damage| !seen.damage.contains(damage)) {
+            tracing::error!(damage, "compaction has set a damaged file aside; verify and repair the store");
+        }
+        seen.damage = stats.damage;
+        let failure = stats.background_error;
         if failure != seen.failure {
             match &failure {
                 Some(error) => {

@@ -15,8 +15,8 @@ use crate::stream::Address;
 use crate::tracking::Tracking;
 
 /// The letters of flags in `CLIENT LIST`: subscriber, in a transaction, tracking, its redirection broken, tracking
-/// in broadcast mode, not to be evicted.
-const FLAGS: [char; 6] = ['P', 'x', 't', 'R', 'B', 'e'];
+/// in broadcast mode, not to be evicted, not touching keys.
+const FLAGS: [char; 7] = ['P', 'x', 't', 'R', 'B', 'e', 'T'];
 
 /// What a session lets others see.
 pub(crate) struct Shown<'a> {
@@ -34,6 +34,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) tracking: &'a Tracking,
     /// `CLIENT NO-EVICT ON`.
     pub(crate) no_evict: bool,
+    /// `CLIENT NO-TOUCH ON`.
+    pub(crate) no_touch: bool,
 }
 
 /// Texts that a client gives itself.
@@ -177,6 +179,7 @@ impl ClientInfo {
             shown.tracking.broken,
             shown.tracking.broadcast,
             shown.no_evict,
+            shown.no_touch,
         ];
         let flags = set.iter().enumerate().map(|(at, set)| u8::from(*set) << at).sum();
         self.flags.store(flags, Ordering::Relaxed);

@@ -26,6 +26,7 @@ pub(crate) enum Replies {
 }
 
 /// The state that commands read and change.
+#[allow(clippy::struct_excessive_bools)] // They have nothing to do with one another.
 #[derive(Debug)]
 pub(crate) struct Session {
     /// What others may see of this client.
@@ -60,6 +61,8 @@ pub(crate) struct Session {
     pub(crate) pushes: bool,
     /// It is spared by `CLIENT NO-EVICT`.
     pub(crate) no_evict: bool,
+    /// Its commands do not count as uses of their keys (`CLIENT NO-TOUCH`).
+    pub(crate) no_touch: bool,
 }
 
 impl Session {
@@ -82,6 +85,7 @@ impl Session {
             replies: Replies::On,
             pushes: false,
             no_evict: false,
+            no_touch: false,
         }
     }
 
@@ -141,6 +145,7 @@ impl Session {
             subscriptions: &self.subscriptions,
             tracking: &self.tracking,
             no_evict: self.no_evict,
+            no_touch: self.no_touch,
         });
     }
 
@@ -154,6 +159,7 @@ impl Session {
         self.durability = None;
         self.queue = None;
         self.watches.clear();
+        (self.no_evict, self.no_touch) = (false, false);
         self.info.set_name("");
     }
 }

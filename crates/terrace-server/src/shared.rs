@@ -23,6 +23,7 @@ use crate::overseer::Overseer;
 use crate::pause::Pause;
 use crate::penalty::Penalties;
 use crate::pubsub::{Hub, Push};
+use crate::recency::Recency;
 use crate::registry::Registry;
 use crate::saves::Saves;
 use crate::schedule::Schedule;
@@ -192,6 +193,8 @@ pub(crate) struct Shared {
     pub(crate) loops: Vec<Arc<LoopHandle>>,
     /// What is noted of commands that run.
     pub(crate) observation: Observation,
+    /// When keys were last used.
+    pub(crate) recency: Recency,
     /// Who gave wrong passwords lately.
     pub(crate) penalties: Penalties,
     /// How saving goes.
@@ -254,6 +257,7 @@ impl Shared {
             clients: Registry::default(),
             loops,
             observation: Observation::default(),
+            recency: Recency::new(started_at_ms),
             penalties: Penalties::default(),
             saves: Saves::default(),
             rewrites: Saves::default(),

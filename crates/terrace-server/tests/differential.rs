@@ -4,50 +4,8 @@
 
 mod common;
 
-use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
-
-use common::{Client, TestServer};
-
-struct Redis {
-    process: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Redis {
-    fn start() -> Option<Self> {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let dir = tempfile::tempdir().unwrap();
-        let process = Command::new("redis-server")
-            .args(["--port", &port.to_string(), "--save", "", "--bind", "127.0.0.1"])
-            .current_dir(dir.path())
-            .stdout(Stdio::null())
-            .spawn();
-        let Ok(process) = process else {
-            eprintln!("SKIPPED: redis-server is not installed, so replies were not compared with it");
-            return None;
-        };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not start");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Some(Self { process, port, _dir: dir })
-    }
-
-    fn client(&self) -> Client {
-        Client::connect(([127, 0, 0, 1], self.port).into())
-    }
-}
-
-impl Drop for Redis {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
+use common::TestServer;
+use common::redis_server::Redis;
 
 /// Commands whose replies do not depend on time or order; `_` stands for an empty argument.
 const SCRIPT: &str = "
@@ -147,6 +105,41 @@ GETRANGE r abc 1
 GETRANGE missing 0 -1
 GETRANGE r 9223372036854775807 -9223372036854775808
 SUBSTR r 0 4
+SET l1 ohmytext
+SET l2 mynewtext
+LCS l1 l2
+LCS l1 l2 LEN
+LCS l1 l2 IDX
+LCS l1 l2 IDX MINMATCHLEN 4
+LCS l1 l2 idx minmatchlen 4 withmatchlen
+LCS l1 l2 IDX MINMATCHLEN -5
+LCS l1 l2 IDX MINMATCHLEN
+LCS l1 l2 MINMATCHLEN x
+LCS l1 l2 IDX LEN
+LCS l1 l2 FOO
+LCS l1 missing
+LCS l1 missing IDX
+LCS l1 l1 IDX WITHMATCHLEN
+LCS l1
+HSET lh f v
+LCS l1 lh
+LCS lh l1 FOO
+DEL lh
+OBJECT FREQ r
+OBJECT FREQ missing
+OBJECT IDLETIME r
+OBJECT IDLETIME missing
+DUMP missing
+RESTORE r 0 x
+RESTORE r 0 x REPLACE
+RESTORE new -1 x
+RESTORE new abc x
+RESTORE new 0 x FOO
+RESTORE new 0 x IDLETIME -1
+RESTORE new 0 x IDLETIME abc
+RESTORE new 0 x FREQ 256
+RESTORE new 0 x FREQ 1 IDLETIME 1
+RESTORE r abc x FOO
 SETRANGE r 6 Redis
 GET r
 SETRANGE missingrange 0 _

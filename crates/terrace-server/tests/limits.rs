@@ -106,6 +106,27 @@ fn output_beyond_the_hard_limit_ends_the_connection() {
     server.client().expect("PING", "+PONG");
 }
 
+/// A request that was longer than `client-query-buffer-limit` allows was run if its end came with the read that made it
+/// too long: only what still waited after a read was measured. Redis's own tests noticed.
+#[test]
+fn a_request_beyond_the_limit_ends_the_connection_even_when_it_is_complete() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("CONFIG SET client-query-buffer-limit 1048576", "+OK");
+    let mut large = server.client();
+    // The end of the connection may come before the end of the request.
+    let request = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048576\r\n{}\r\n", "x".repeat(1 << 20));
+    let _ = large.stream.write_all(request.as_bytes());
+    assert_eq!(large.read_to_end(), "");
+    client.expect("EXISTS k", ":0");
+    let Value::Bulk(stats) = client.run("INFO stats") else { panic!("text") };
+    assert!(String::from_utf8(stats).unwrap().contains("client_query_buffer_limit_disconnections:1\r\n"));
+    // Requests that are complete do not add up.
+    let mut pipeline = server.client();
+    pipeline.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$9000\r\n{}\r\n", "x".repeat(9000)).repeat(300));
+    (0..300).for_each(|_| assert_eq!(pipeline.reply(), Value::Simple("OK".into())));
+}
+
 #[test]
 fn too_many_clients_are_refused() {
     let server = TestServer::start_with(|config| config.max_clients = 2);

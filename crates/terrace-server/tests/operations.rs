@@ -135,7 +135,7 @@ fn what_runs_beside_the_loop_is_noted_with_its_time() {
         (4, &bulk("config|resetstat"), &bulk("debug|sleep"))
     );
     let shown = info(&mut client, "latencystats");
-    assert!(shown.contains("latency_percentiles_usec_debug|sleep:p50="), "{shown}");
+    assert!(shown.contains("latency_percentiles_usec_debug:p50="), "{shown}");
     client.expect("CONFIG SET latency-tracking no", "+OK");
     assert_eq!(info(&mut client, "latencystats"), "# Latencystats\r\n");
 }
@@ -177,6 +177,32 @@ fn calls_refusals_and_errors_are_told_apart() {
     );
     assert!(info(&mut client, "everything").contains("# Commandstats\r\n"));
     assert!(!info(&mut client, "default").contains("# Commandstats\r\n"));
+}
+
+/// `CONFIG RESETSTAT` left the numbers of expired keys and fields as they were, and the statistics of `DEBUG` stood under
+/// names of subcommands that Redis does not have.
+#[test]
+fn statistics_are_reset_as_a_whole_and_debug_is_one_command() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.expect("DEBUG SET-ACTIVE-EXPIRE 0", "+OK");
+    client.expect("HSET h f v g v", ":2");
+    client.expect("HPEXPIRE h 1 FIELDS 1 f", "*1\r\n:1");
+    while client.run("HEXISTS h f") == Value::Integer(1) {
+        std::thread::yield_now();
+    }
+    client.expect("HSET h x v", ":1");
+    assert!(!info(&mut client, "stats").contains("expired_subkeys:0\r\n"));
+    client.expect("CONFIG RESETSTAT", "+OK");
+    let stats = info(&mut client, "stats");
+    assert!(stats.contains("expired_subkeys:0\r\n") && stats.contains("expired_keys:0\r\n"), "{stats}");
+    client.expect("DEBUG SLEEP 0", "+OK");
+    client.expect("DEBUG SET-ACTIVE-EXPIRE 1", "+OK");
+    for section in ["commandstats", "latencystats"] {
+        let shown = info(&mut client, section);
+        assert!(shown.contains("_debug:") && !shown.contains("debug|"), "{shown}");
+    }
+    assert!(info(&mut client, "commandstats").contains("cmdstat_debug:calls=2,"));
 }
 
 #[test]

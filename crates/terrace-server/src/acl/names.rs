@@ -73,10 +73,10 @@ pub(super) fn channels(command: &Command, args: usize) -> Option<(Range<usize>, 
 
 /// The commands of Redis 7 that are not here. One of several words is a subcommand of a command that is.
 const ELSEWHERE: &str = "
-    asking blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster dump failover geoadd geodist geohash
-    geopos georadius georadius_ro georadiusbymember georadiusbymember_ro geosearch geosearchstore lcs
+    asking blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin cluster failover geoadd geodist geohash
+    geopos georadius georadius_ro georadiusbymember georadiusbymember_ro geosearch geosearchstore
     lindex linsert llen lmove lmpop lpop lpos lpush lpushx lrange lrem lset ltrim migrate module pfadd pfcount pfdebug
-    pfmerge pfselftest psync readonly readwrite replconf replicaof restore restore-asking rpop rpoplpush rpush rpushx
+    pfmerge pfselftest psync readonly readwrite replconf replicaof restore-asking rpop rpoplpush rpush rpushx
     sadd scard script|debug sdiff sdiffstore sinter sintercard sinterstore sismember slaveof smembers smismember smove
     sort sort_ro spop srandmember srem sscan sunion sunionstore sync xack xadd xautoclaim xclaim xdel xgroup xinfo
     xlen xpending xrange xread xreadgroup xrevrange xsetid xtrim zadd zcard zcount zdiff zdiffstore zincrby zinter

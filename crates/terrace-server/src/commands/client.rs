@@ -51,7 +51,7 @@ const SUBCOMMANDS: &[Command] = &[
         no_evict,
         "Spares the client when clients are evicted; none ever is.",
     ),
-    command("no-touch", 3, 0, "7.2.0", on_or_off, "Accepted for compatibility; does nothing."),
+    command("no-touch", 3, 0, "7.2.0", no_touch, "Has commands not count as uses of their keys."),
     command("tracking", -3, 0, "6.0.0", tracking::tracking, "Has invalidations sent for cached keys."),
     command("trackinginfo", 2, 0, "6.2.0", tracking::trackinginfo, "Returns what the connection tracks."),
     command("caching", 3, 0, "6.0.0", tracking::caching, "Tracks the keys of the next command, or does not."),
@@ -268,6 +268,14 @@ fn no_evict(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     let handled = on_or_off(cx, args);
     if handled.is_ok() {
         cx.session.no_evict = args[2].eq_ignore_ascii_case(b"on");
+    }
+    handled
+}
+
+fn no_touch(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
+    let handled = on_or_off(cx, args);
+    if handled.is_ok() {
+        cx.session.no_touch = args[2].eq_ignore_ascii_case(b"on");
     }
     handled
 }

@@ -2,6 +2,8 @@
 //!
 //! A change of several parameters is made as a whole or not at all.
 
+use std::sync::atomic::Ordering;
+
 use terrace_resp::Args;
 
 use super::keys::container_of;
@@ -184,6 +186,8 @@ fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
             handle.send(Message::ResetMetrics);
         }
     }
+    cx.shared.expired_keys.store(0, Ordering::Relaxed);
+    cx.shared.expired_fields.store(0, Ordering::Relaxed);
     cx.reply.ok();
     Ok(Flow::Done)
 }

@@ -84,9 +84,11 @@ fn reload(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
 fn object(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     check_allowed(cx)?;
     let entry = cx.lookup(&args[2])?.ok_or(NO_SUCH_KEY)?;
-    let (encoding, len) = (encoding(&entry), entry.value.len());
+    let (encoding, len, recency) = (encoding(&entry), entry.value.len(), &cx.shared.recency);
     cx.reply.simple(&format!(
-        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{len} lru:0 lru_seconds_idle:0"
+        "Value at:0x0 refcount:1 encoding:{encoding} serializedlength:{len} lru:{} lru_seconds_idle:{}",
+        recency.last_used_s(&args[2]) % (1 << 24),
+        recency.idle_s(&args[2], cx.now_ms)
     ));
     Ok(Flow::Done)
 }

@@ -3,7 +3,7 @@
 use terrace_resp::Args;
 
 use super::options::{MILLISECONDS, SECONDS, UNIX_MILLISECONDS, UNIX_SECONDS, Unit, integer};
-use super::table::{Command, FAST, Handler, ONE_KEY, READ, READ_WRITE, UPDATE, WRITE};
+use super::table::{Command, FAST, Handler, NO_TOUCH, ONE_KEY, READ, READ_WRITE, UPDATE, WRITE};
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
@@ -25,7 +25,7 @@ const fn sets(name: &'static str, since: &'static str, run: Handler, summary: &'
 }
 
 const fn shows(name: &'static str, since: &'static str, run: Handler, summary: &'static str) -> Command {
-    command(name, 2, since, run, summary).flags(READ)
+    command(name, 2, since, run, summary).flags(READ | NO_TOUCH)
 }
 
 /// The commands of this file.

@@ -13,6 +13,7 @@ use super::table::{
 use super::{Flow, Handled, shorten};
 use crate::context::Context;
 use crate::failure::Failure;
+use crate::hash::MAX_EXPIRY_MS;
 use crate::hash::edit::Hash;
 use crate::hash::view;
 
@@ -94,9 +95,6 @@ pub(crate) const COMMANDS: &[Command] = &[
     .access(READ_WRITE | UPDATE),
 ];
 
-/// The latest time at which a field may expire, as in Redis.
-const MAX_EXPIRY_MS: i64 = (1 << 46) - 1;
-
 const NO_FIELDS: Failure =
     Failure::fixed("ERR Mandatory argument FIELDS is missing or not at the right position");
 const WRONG_COUNT: Failure =
@@ -121,7 +119,7 @@ fn expiry_at(arg: &[u8], unit: Unit, now_ms: u64, command: &str) -> Result<u64, 
         return Err(Failure::fixed("ERR invalid expire time, must be >= 0"));
     }
     let at = unit.at_ms(number, now_ms, command)?;
-    if at > MAX_EXPIRY_MS {
+    if at > MAX_EXPIRY_MS as i64 {
         return Err(Failure::invalid_expire(command));
     }
     Ok(at.unsigned_abs())

@@ -75,6 +75,7 @@ fn look_up(cx: &mut Context<'_>, reads: &[HashRead<'_>]) -> Result<Vec<Found>, F
 
 fn look_up_together(cx: &mut Context<'_>, reads: &[HashRead<'_>]) -> Result<Vec<Found>, Failure> {
     let keys: Vec<&[u8]> = reads.iter().map(|read| read.key).collect();
+    cx.touch(keys.iter().copied());
     let stored = cx.lookup_many(&keys, None)?;
     let headers: Vec<Result<Option<Header>, Failure>> =
         stored.iter().map(|stored| stored.as_ref().map(view::header_of).transpose()).collect();

@@ -8,7 +8,7 @@ use terrace_resp::number::parse_i64;
 use super::options::{database, integer};
 use super::table::{
     ACCESS, ALL_KEYS, Access, Command, DELETE, DENY_OOM, FAST, FROM_AND_TO, Flags, Handler, INSERT, Keys,
-    MOVED, ONE_KEY, OVERWRITE, READ, READ_ONLY, READ_WRITE, REMOVE, SECOND, WRITE,
+    MOVED, NO_TOUCH, ONE_KEY, OVERWRITE, READ, READ_ONLY, READ_WRITE, REMOVE, SECOND, WRITE,
 };
 use super::{Flow, Handled};
 use crate::context::Context;
@@ -37,14 +37,22 @@ const REMOVES: Access = REMOVE | DELETE;
 pub(crate) const COMMANDS: &[Command] = &[
     command("del", -2, WRITE, ALL_KEYS, "1.0.0", del, "Deletes one or more keys.").access(REMOVES),
     command("unlink", -2, WRITE | FAST, ALL_KEYS, "4.0.0", del, "Deletes one or more keys.").access(REMOVES),
-    command("exists", -2, READ | FAST, ALL_KEYS, "1.0.0", exists, "Counts those of the keys that exist.")
-        .access(READ_ONLY),
+    command(
+        "exists",
+        -2,
+        READ | FAST | NO_TOUCH,
+        ALL_KEYS,
+        "1.0.0",
+        exists,
+        "Counts those of the keys that exist.",
+    )
+    .access(READ_ONLY),
     command("touch", -2, READ | FAST, ALL_KEYS, "3.2.1", exists, "Counts those of the keys that exist.")
         .access(READ_ONLY),
     command(
         "type",
         2,
-        READ | FAST,
+        READ | FAST | NO_TOUCH,
         ONE_KEY,
         "1.0.0",
         type_of,
@@ -90,7 +98,7 @@ const fn about_key(
     run: Handler,
     summary: &'static str,
 ) -> Command {
-    command(name, arity, READ, SECOND, since, run, summary).access(READ_ONLY)
+    command(name, arity, READ | NO_TOUCH, SECOND, since, run, summary).access(READ_ONLY)
 }
 
 /// A command of which only the subcommands run.
@@ -277,7 +285,7 @@ fn object_refcount(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 
 fn object_idletime(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
     match cx.lookup(&args[2])? {
-        Some(_) => cx.reply.integer(0),
+        Some(_) => cx.reply.unsigned(cx.shared.recency.idle_s(&args[2], cx.now_ms).into()),
         None => cx.reply.null(),
     }
     Ok(Flow::Done)

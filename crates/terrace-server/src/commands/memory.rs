@@ -4,7 +4,7 @@ use terrace_resp::{Args, Encoder};
 
 use super::info::human;
 use super::keys::{container_of, memory_usage};
-use super::table::{Command, Handler, READ, READ_ONLY, SECOND};
+use super::table::{Command, Handler, NO_TOUCH, READ, READ_ONLY, SECOND};
 use super::{Flow, Handled};
 use crate::context::Context;
 use crate::databases::COUNT;
@@ -24,7 +24,7 @@ const SUBCOMMANDS: &[Command] = &[
     command("purge", 2, purge, "Accepted for compatibility; freed memory goes back by itself."),
     command("stats", 2, stats, "Returns details about memory usage."),
     command("usage", -3, memory_usage, "Estimates the memory usage of a key.")
-        .flags(READ)
+        .flags(READ | NO_TOUCH)
         .keys(SECOND)
         .access(READ_ONLY),
 ];

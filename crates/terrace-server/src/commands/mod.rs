@@ -16,6 +16,7 @@ mod counters;
 mod debug;
 mod debug_digest;
 mod debug_protocol;
+mod dump;
 mod durability;
 mod expiry;
 mod hash_expiry;
@@ -26,6 +27,7 @@ mod hash_write;
 pub(crate) mod info;
 mod introspect;
 mod keys;
+mod lcs;
 mod memory;
 mod multi;
 mod options;
@@ -226,6 +228,7 @@ fn run(
     if !cx.quiet && !is_exec {
         record::show(cx, runs, args);
     }
+    touch(cx, runs, args);
     let handled = run_tracked(cx, runs, args, command.name == "client");
     let failed = handled.is_err();
     let flow = handled.unwrap_or_else(|failure| fail(cx, start, &failure));
@@ -240,6 +243,17 @@ fn run(
         }
     }
     flow
+}
+
+/// Notes that the keys of a command are used.
+fn touch(cx: &Context<'_>, command: &'static Command, args: Args<'_>) {
+    let leaves = command.has(table::NO_TOUCH) || (cx.session.no_touch && command.name != "touch");
+    if leaves || command.keys.is_empty() {
+        return;
+    }
+    for (at, _) in command.keys_in(args) {
+        cx.shared.recency.touch(&args[at], cx.now_ms);
+    }
 }
 
 /// Answers with a failure in the place of whatever the command has written.

@@ -43,6 +43,7 @@ pub(super) fn get(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
 pub(crate) fn get_run(cx: &mut Context<'_>, keys: &[&[u8]], room: usize) -> usize {
     let start = cx.reply.position();
     cx.metrics.lookup_sizes.record(keys.len() as u64, 1);
+    cx.touch(keys.iter().copied());
     let entries = match cx.lookup_many(keys, None) {
         Ok(entries) => entries,
         Err(failure) => {

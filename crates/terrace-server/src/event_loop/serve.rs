@@ -64,18 +64,15 @@ impl EventLoop {
                 connection.session.info.active_at_ms.store(self.now_ms, Ordering::Relaxed);
                 // After a short read the socket is empty, unless its end is still to be read.
                 connection.readable = n == scratch.len() || connection.read_closed;
-                if connection.input.is_empty() {
+                if connection.input.len() + n > self.shared.settings.max_query_bytes() {
+                    // Also if the request is complete now: it was too long while it waited for its end.
+                    self.refuse_input(connection, n);
+                } else if connection.input.is_empty() {
                     let used = self.run_requests(connection, &mut scratch[..n]);
                     connection.input.extend_from_slice(&scratch[used..n]);
                 } else {
                     connection.input.extend_from_slice(&scratch[..n]);
                     self.run_input(connection);
-                }
-                let waiting_bytes = connection.input.len();
-                if waiting_bytes > self.shared.settings.max_query_bytes() {
-                    tracing::warn!(client = connection.session.info.id, waiting_bytes, "too much input");
-                    self.handle.metrics.query_limit_closes.add(1);
-                    connection.dead = true;
                 }
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => connection.readable = false,
@@ -83,6 +80,14 @@ impl EventLoop {
             Err(_) => connection.dead = true,
         }
         self.scratch = scratch;
+    }
+
+    /// Closes a connection that has sent more than may wait.
+    fn refuse_input(&self, connection: &mut Connection, read_bytes: usize) {
+        let waiting_bytes = connection.input.len() + read_bytes;
+        tracing::warn!(client = connection.session.info.id, waiting_bytes, "too much input");
+        self.handle.metrics.query_limit_closes.add(1);
+        connection.dead = true;
     }
 
     /// Runs what the connection's own buffer holds.

@@ -231,13 +231,6 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         self.close_as(event)
     }
 
-    /// As [`Hash::close`], of a hash that was opened because fields have expired; returns how many.
-    pub(crate) fn close_expired(self) -> Result<u64, Failure> {
-        let expired = self.passed.len() as u64;
-        self.close()?;
-        Ok(expired)
-    }
-
     /// Writes what has changed; a hash without fields is removed.
     pub(crate) fn close(mut self) -> Result<(), Failure> {
         if !self.changed {
@@ -246,6 +239,7 @@ impl<'t, 'a, 'f> Hash<'t, 'a, 'f> {
         let (db, generation) = (self.db, self.header.generation);
         if !self.passed.is_empty() {
             self.tx.event(HASH, "hexpired", db, self.key);
+            self.tx.effects().expired_fields(self.passed.len() as u64);
         }
         for event in self.events.into_iter().flatten() {
             self.tx.event(HASH, event, db, self.key);

@@ -19,3 +19,6 @@ pub(crate) mod header;
 pub(crate) mod layout;
 pub(crate) mod view;
 pub(crate) mod whole;
+
+/// The latest time at which a field may expire, in milliseconds since the epoch; as in Redis.
+pub(crate) const MAX_EXPIRY_MS: u64 = (1 << 46) - 1;

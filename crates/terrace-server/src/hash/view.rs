@@ -20,6 +20,8 @@ pub(crate) struct Row {
     key: Slice,
     /// The value.
     pub(crate) value: Slice,
+    /// When it expires.
+    pub(crate) expires_at_ms: Option<u64>,
 }
 
 impl Row {
@@ -71,7 +73,9 @@ pub(crate) fn visit(
     mut body: impl FnMut(Row) -> ControlFlow<()>,
 ) -> Result<(), Failure> {
     let (low, high) = (fields_from(header.generation, from), fields_end(header.generation));
-    tx.visit(fields_of(db), &low, &high, |key, stored| body(Row { key, value: stored.value }))
+    tx.visit(fields_of(db), &low, &high, |key, stored| {
+        body(Row { key, value: stored.value, expires_at_ms: stored.expires_at_ms })
+    })
 }
 
 /// All fields, refused when they take more than `max_bytes`.

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::edit::{put_header, update_expiries};
 use super::generation::Dead;
 use super::header::Header;
-use super::layout::{expiry_key, field_key, field_of, fields_end, fields_from, owner_key};
+use super::layout::{check_name, expiry_key, field_key, field_of, fields_end, fields_from, owner_key};
 use super::view::header_of;
 use crate::databases::fields_of;
 use crate::failure::Failure;
@@ -80,30 +80,44 @@ pub(crate) fn copy(
         )));
     }
     tx.depend_on_reads();
-    tx.stage();
-    let generation = tx.new_generation()?;
-    let mut new = Header { generation, len: 0, expiring: 0, next_expiry_ms: None, ..old.clone() };
     let mut fields = Vec::new();
     let (low, high) = (fields_from(old.generation, 0), fields_end(old.generation));
     tx.visit(fields_of(from_db), &low, &high, |key, stored| {
         fields.push((key, stored));
         ControlFlow::Continue(())
     })?;
-    let space = fields_of(to_db);
-    for (key, stored) in fields {
-        let (name, at) = (field_of(&key).1, stored.expires_at_ms);
-        tx.put_tagged(space, &field_key(generation, name), &stored.value, at, TAG_STRING)?;
+    let fields = fields.iter().map(|(key, stored)| (field_of(key).1, &*stored.value, stored.expires_at_ms));
+    create(tx, (to_db, to), &old, fields)
+}
+
+/// Writes a new hash with these fields (name, value, expiry), none of them twice, over whatever the key holds; the
+/// header gives the key's expiry and what Redis would hold it in. Without fields it writes nothing.
+pub(crate) fn create<'f>(
+    tx: &mut Transaction<'_>,
+    (db, key): (u8, &[u8]),
+    like: &Header,
+    fields: impl Iterator<Item = (&'f [u8], &'f [u8], Option<u64>)>,
+) -> Result<(), Failure> {
+    tx.stage();
+    let (space, generation) = (fields_of(db), tx.new_generation()?);
+    let mut new = Header { generation, len: 0, expiring: 0, next_expiry_ms: None, ..like.clone() };
+    let (max_fields, max_bytes) = tx.list_limits;
+    for (name, value, at) in fields {
+        check_name(name)?;
+        tx.put_tagged(space, &field_key(generation, name), value, at, TAG_STRING)?;
         new.len += 1;
+        new.large |= new.len > max_fields || name.len() > max_bytes || value.len() > max_bytes;
         if let Some(at) = at {
             tx.put_tagged(space, &expiry_key(generation, at, name), &[], None, TAG_STRING)?;
             new.expiring += 1;
+            new.had_expiry = true;
             new.next_expiry_ms = new.next_expiry_ms.into_iter().chain([at]).min();
         }
     }
     if new.len == 0 {
         return Ok(()); // The last field expired just now.
     }
-    tx.put_tagged(space, &owner_key(generation), to, None, TAG_STRING)?;
-    update_expiries(tx, to_db, &mut new)?;
-    put_header(tx, to_db, to, new)
+    tx.put_tagged(space, &owner_key(generation), key, None, TAG_STRING)?;
+    update_expiries(tx, db, &mut new)?;
+    put_header(tx, db, key, new)
 }

@@ -1,6 +1,8 @@
 //! What the integration tests share: a server on a free port and a client that speaks raw bytes.
 #![allow(dead_code, unreachable_pub)] // Each test file uses its own part.
 
+pub mod redis_server;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;

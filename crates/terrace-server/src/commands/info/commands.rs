@@ -27,17 +27,23 @@ pub(crate) struct Sums {
 /// The sums of the command at this index of the table, or of its subcommand `runs`.
 pub(crate) fn sums(shared: &Shared, index: usize, command: &'static Command, runs: &'static Command) -> Sums {
     let mut sums = Sums::default();
-    for handle in &shared.loops {
-        let Some(metrics) = handle.metrics.seen(index, command, runs) else { continue };
-        sums.calls += metrics.calls.get();
-        sums.rejected += metrics.rejected.get();
-        sums.failed += metrics.failed.get();
-        sums.total_ns += metrics.total_ns.get();
-        if let Some(histogram) = metrics.latency_ns() {
-            sums.times.add(histogram);
+    sums.add(shared, index, command, runs);
+    sums
+}
+
+impl Sums {
+    fn add(&mut self, shared: &Shared, index: usize, command: &'static Command, runs: &'static Command) {
+        for handle in &shared.loops {
+            let Some(metrics) = handle.metrics.seen(index, command, runs) else { continue };
+            self.calls += metrics.calls.get();
+            self.rejected += metrics.rejected.get();
+            self.failed += metrics.failed.get();
+            self.total_ns += metrics.total_ns.get();
+            if let Some(histogram) = metrics.latency_ns() {
+                self.times.add(histogram);
+            }
         }
     }
-    sums
 }
 
 /// Commands run so far.
@@ -45,9 +51,18 @@ pub(crate) fn commands_processed(shared: &Shared) -> u64 {
     shared.loops.iter().map(|handle| LoopMetrics::calls(&handle.metrics)).sum()
 }
 
-/// Calls `with` for every command and subcommand.
+/// Calls `with` for every command and subcommand. `DEBUG` is one command, because in Redis it has no subcommands.
 fn for_each(shared: &Shared, mut with: impl FnMut(&str, &Sums)) {
     for (index, command) in all().iter().enumerate() {
+        if command.name == "debug" {
+            let mut sums = Sums::default();
+            let parts = std::iter::once(*command).chain(command.subcommands);
+            parts.for_each(|part| sums.add(shared, index, command, part));
+            if sums.calls + sums.rejected > 0 {
+                with(command.name, &sums);
+            }
+            continue;
+        }
         let own = std::iter::once((*command, None));
         for (runs, parent) in own.chain(command.subcommands.iter().map(|sub| (sub, Some(*command)))) {
             let sums = sums(shared, index, command, runs);

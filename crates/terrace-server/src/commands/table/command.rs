@@ -67,6 +67,9 @@ pub(crate) const GROUPED: Flags = 1 << 20;
 /// that has it has the server's keys for itself while it runs.
 pub(crate) const ALONE: Flags = 1 << 21;
 
+/// Does not count as a use of its keys.
+pub(crate) const NO_TOUCH: Flags = 1 << 22;
+
 /// The function that runs a command.
 pub(crate) type Handler = fn(&mut Context<'_>, Args<'_>) -> Handled;
 

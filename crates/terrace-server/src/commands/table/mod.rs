@@ -10,9 +10,9 @@ mod keys;
 use terrace_resp::Args;
 
 use super::{
-    acl, admin, backup, bitfield, bits, client, configure, connection, counters, debug, durability, expiry,
-    hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, memory, multi, persist,
-    pubsub, scan, scripts, slowlog, stats, string_read, string_write,
+    acl, admin, backup, bitfield, bits, client, configure, connection, counters, debug, dump, durability,
+    expiry, hash_expiry, hash_read, hash_scan, hash_write, info, introspect, keys as generic, lcs, memory,
+    multi, persist, pubsub, scan, scripts, slowlog, stats, string_read, string_write,
 };
 
 // The whole vocabulary, whether or not a family needs each word yet.
@@ -21,8 +21,8 @@ pub(crate) use category::{CONNECTION, KEYSPACE, SCRIPTING, find as find_category
 #[allow(unused_imports)]
 pub(crate) use command::{
     ADMIN, ALLOW_BUSY, ALONE, BLOCKING, Command, DANGEROUS, DENY_OOM, FAST, Flags, GROUPED, Handler, LOADING,
-    MAY_REPLICATE, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, PUBSUB, READ,
-    SKIP_MONITOR, SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
+    MAY_REPLICATE, NEVER_QUEUED, NO_AUTH_NEEDED, NO_MANDATORY_KEYS, NO_MULTI, NO_SCRIPT, NO_TOUCH, PUBSUB,
+    READ, SKIP_MONITOR, SKIP_SLOWLOG, STALE, SUBSCRIBED, WRITE,
 };
 #[allow(unused_imports)]
 pub(crate) use keys::{
@@ -36,6 +36,7 @@ pub(crate) const MAX_COMMANDS: usize = 224;
 const FAMILIES: &[&[Command]] = &[
     string_read::COMMANDS,
     string_write::COMMANDS,
+    lcs::COMMANDS,
     counters::COMMANDS,
     durability::COMMANDS,
     bits::COMMANDS,
@@ -45,6 +46,7 @@ const FAMILIES: &[&[Command]] = &[
     hash_expiry::COMMANDS,
     hash_scan::COMMANDS,
     generic::COMMANDS,
+    dump::COMMANDS,
     expiry::COMMANDS,
     scan::COMMANDS,
     multi::COMMANDS,
