@@ -36,6 +36,7 @@ pub(crate) fn to_json(db: &Db) -> Value {
         "read_amplification": s.read_amplification,
         "space_amplification": s.space_amplification,
         "background_error": s.background_error,
+        "damage": s.damage,
         "levels": levels,
         "blobs": {
             "files": s.blobs.files, "bytes": s.blobs.bytes, "records": s.blobs.records,

@@ -32,6 +32,7 @@ struct Seen {
     input: u64,
     output: u64,
     failure: Option<String>,
+    damage: Vec<String>,
 }
 
 impl Overseer {
@@ -70,7 +71,12 @@ impl Overseer {
         // A failure is for whoever needs a number to hear of.
         let _ = databases.generations.top_up(databases.store());
         self.peak_bytes.fetch_max(system::resident_bytes(), Ordering::Relaxed);
-        let failure = shared.databases.store().stats().background_error;
+        let stats = shared.databases.store().stats();
+        for damage in stats.damage.iter().filter(|damage| !seen.damage.contains(damage)) {
+            tracing::error!(damage, "compaction has set a damaged file aside; verify and repair the store");
+        }
+        seen.damage = stats.damage;
+        let failure = stats.background_error;
         if failure != seen.failure {
             match &failure {
                 Some(error) => {

@@ -177,4 +177,6 @@ fn store(stats: &terrace::Stats, out: &mut Exposition) {
     out.gauge("terrace_snapshots", "Live snapshots and iterators.", stats.snapshots);
     let failing = u8::from(stats.background_error.is_some());
     out.gauge("terrace_background_error", "1 if background work fails or the store refuses writes.", failing);
+    let damaged = stats.damage.len();
+    out.gauge("terrace_damage", "Damages for which compaction has set files aside.", damaged);
 }

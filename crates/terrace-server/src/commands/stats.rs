@@ -132,5 +132,6 @@ fn store(stats: &Stats) -> Value {
         "last_seqno": stats.last_seqno,
         "snapshots": stats.snapshots,
         "background_error": stats.background_error,
+        "damage": stats.damage,
     })
 }

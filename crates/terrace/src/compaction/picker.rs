@@ -1,7 +1,8 @@
 //! The picker: a pure function from a version and its circumstances to what should be compacted next.
 //!
 //! Order of business: tables to drop unread; level 0 when it has too many runs; the level that most exceeds
-//! its size; blob files that take too much space; tables that are mostly garbage; tables with tombstones where reads are slow for them; tables that
+//! its size; blob files that take too much space; tables, and runs of
+//! level 0, that are mostly garbage; tables with tombstones where reads are slow for them; tables that
 //! keep range deletes alive when there are many; level 0, however few its runs, when reads have paid for them what a
 //! merge costs. What running compactions hold is left alone, so several choices
 //! may run side by side. Nothing here does I/O or keeps state.
@@ -16,6 +17,7 @@ mod level_zero;
 mod leveled;
 mod reclaim;
 mod targets;
+mod void;
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::{Range, RangeInclusive};
@@ -46,7 +48,7 @@ pub(crate) struct PickerOptions {
     pub(crate) target_table_bytes: u64,
     /// The size beyond which a compaction takes no further tables that it could do without.
     pub(crate) compaction_bytes_max: u64,
-    /// A table with at least this share of tombstones or of expired entries is due by itself.
+    /// A table with at least this share of tombstones, or of what has expired or is of dropped keyspaces, is due by itself.
     pub(crate) garbage_percent: u64,
     /// A table with tombstones is due when so many newer writes have been made than its newest entry.
     pub(crate) tombstone_age_seqnos: u64,
@@ -54,6 +56,8 @@ pub(crate) struct PickerOptions {
     pub(crate) range_deletes_max: usize,
     /// Garbage in blob files is collected when it takes more than this share of the store.
     pub(crate) blob_garbage_percent: u64,
+    /// Tables and blob files that cannot be read. They are not compacted, but may be dropped.
+    pub(crate) set_aside: BTreeSet<FileId>,
 }
 
 impl Default for PickerOptions {
@@ -70,6 +74,7 @@ impl Default for PickerOptions {
             tombstone_age_seqnos: 1 << 28,
             range_deletes_max: 1000,
             blob_garbage_percent: 20,
+            set_aside: BTreeSet::new(),
         }
     }
 }
@@ -175,6 +180,7 @@ pub(crate) fn pick(version: &Version, options: &PickerOptions, at: &Situation<'_
         .or_else(|| picker.fullest_level())
         .or_else(|| picker.blob_space())
         .or_else(|| picker.garbage())
+        .or_else(|| picker.void_run())
         .or_else(|| picker.stepped_over())
         .or_else(|| picker.range_deleted())
         .or_else(|| picker.paid_by_reads())
@@ -192,7 +198,7 @@ pub(crate) fn pick_blobs(version: &Version, options: &PickerOptions, at: &Situat
 }
 
 /// A choice that compacts every table that overlaps the range, of the shallowest level from `from` on that has
-/// any, into the next; at the deepest one, a table that range deletes have emptied in part. `None` when nothing is left, or when a running compaction is in the way.
+/// any, into the next; at the deepest one, a table that holds anything void or hidden by range deletes. `None` when nothing is left, or when a running compaction is in the way.
 /// Called again after each step, with its output level, it settles a range by hand.
 pub(crate) fn pick_range(
     version: &Version,
@@ -220,6 +226,11 @@ impl<'a> Picker<'a> {
     }
 
     fn is_busy(&self, table: &Table) -> bool {
+        self.is_held(table) || self.options.set_aside.contains(&table.meta().id)
+    }
+
+    /// Whether a running compaction has the table.
+    fn is_held(&self, table: &Table) -> bool {
         self.busy_tables.contains(&table.meta().id)
     }
 

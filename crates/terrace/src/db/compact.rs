@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::aside::SetAside;
 use super::core::Core;
 use super::keyspaces::KeyspaceState;
 use super::read_debt::read_debt_bytes;
@@ -54,6 +55,8 @@ pub(super) struct Compactions {
     changed: Condvar,
     /// Where iterators are slow.
     pub(super) hints: Hints,
+    /// What could not be read.
+    pub(super) aside: SetAside,
 }
 
 impl Compactions {
@@ -71,6 +74,19 @@ impl Compactions {
         }
         state.taken = true;
         Paused(self)
+    }
+}
+
+/// Why a choice was not carried out.
+struct Failure {
+    error: Error,
+    /// What it failed at will not be picked again.
+    set_aside: bool,
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        failure.error
     }
 }
 
@@ -109,7 +125,11 @@ impl Core {
         let outcome = self.carry_out(choice);
         drop(busy);
         self.work.compacting();
-        outcome.map(|()| true)
+        match outcome {
+            // What was set aside is not picked again, and shows in the statistics: other work goes on.
+            Ok(()) | Err(Failure { set_aside: true, .. }) => Ok(true),
+            Err(failure) => Err(failure.error),
+        }
     }
 
     fn pick_next(&self) -> Option<Choice> {
@@ -160,6 +180,7 @@ impl Core {
             level_ratio: u64::from(self.options.level_ratio),
             base_level_bytes: self.options.effective_write_buffer() * BASE_LEVEL_BUFFERS,
             target_table_bytes: self.options.table_bytes,
+            set_aside: self.compactions.aside.ids(),
             ..PickerOptions::default()
         }
     }
@@ -177,7 +198,7 @@ impl Core {
     }
 
     /// Reads and writes what the choice says, and installs the outcome.
-    fn carry_out(&self, choice: Choice) -> Result<()> {
+    fn carry_out(&self, choice: Choice) -> Result<(), Failure> {
         let level = choice.output_level;
         let from_level0 = choice.tables().filter(|(from, _)| *from == 0 && level > 0);
         let drained = from_level0.map(|(_, table)| table.meta().raw_bytes).sum();
@@ -186,8 +207,14 @@ impl Core {
         let cancel = || Ok(self.yield_point());
         let new_id = || self.new_file_id();
         let output = self.output(level, version.blobs(), &new_id, &cancel);
-        let Some((edit, stats)) = self.run_parts(&job, &output)? else { return Ok(()) };
-        self.commit_edit(edit, None)?;
+        let aside = &self.compactions.aside;
+        let outcome = self.run_parts(&job, &output).map_err(|error| {
+            let set_aside = aside.note(job.choice(), &error);
+            Failure { error, set_aside }
+        });
+        let Some((edit, stats)) = outcome? else { return Ok(()) };
+        aside.succeeded();
+        self.commit_edit(edit, None).map_err(|error| Failure { error, set_aside: false })?;
         self.counters.compacted(level, stats.bytes_in, stats.bytes_out);
         if drained > 0 {
             self.stall.drained_level0(drained, &*self.env.clock);
@@ -312,6 +339,13 @@ impl Core {
         state.busy.is_empty() && !due()
     }
 
+    /// For a writer that would wait in vain: the reason if nothing is left to do but what was set aside.
+    pub(super) fn check_compaction_goes_on(&self) -> Result<()> {
+        let stuck = self.compactions.aside.check();
+        let idle = || self.current().sealed.is_empty() && self.compaction_is_idle();
+        if stuck.is_err() && idle() { stuck } else { Ok(()) }
+    }
+
     /// Whether a second memtable waits for its flush: with one, the flush keeps up by itself.
     fn memory_is_short(&self) -> bool {
         self.work.flushing.is_locked() && self.current().sealed.len() > 1
@@ -353,24 +387,39 @@ impl Core {
                 &last
             }
         };
-        let dead = self.with_situation(&self.live_keyspaces(), &[], pick_dead);
-        let mut outcome = dead.map_or(Ok(()), |choice| self.carry_out(choice));
+        self.compactions.aside.clear();
+        // One moment for all of it, or it would go on while anything expires.
+        let now_ms = self.clock.now_ms();
+        let choose = |ask: &dyn Fn(&Version, &PickerOptions, &Situation<'_>) -> Option<Choice>| {
+            let ask = |version: &Version, options: &PickerOptions, at: &Situation<'_>| {
+                ask(version, options, &Situation { now_ms, ..*at })
+            };
+            self.with_situation(&self.live_keyspaces(), &[], ask)
+        };
+        let carry_out = |choice| self.check_open().and_then(|()| Ok(self.carry_out(choice)?));
+        let mut outcome = choose(&pick_dead).map_or(Ok(()), carry_out);
         // Downwards only: what flushes bring meanwhile is for the next time, or beside writers this never ended.
         let mut from = 0;
         while outcome.is_ok() {
-            let choice = self.with_situation(&self.live_keyspaces(), &[], |version, options, at| {
-                pick_range(version, options, at, from, low..=high)
-            });
+            let choice = choose(&|version, options, at| pick_range(version, options, at, from, low..=high));
             let Some(choice) = choice else { break };
             from = choice.output_level;
-            outcome = self.check_open().and_then(|()| self.carry_out(choice));
+            outcome = carry_out(choice);
         }
+        // Values that cannot be moved are set aside, and the rest is collected before they are told of.
+        let mut damaged = Ok(());
         while outcome.is_ok() {
-            let Some(choice) = self.with_situation(&self.live_keyspaces(), &[], pick_blobs) else { break };
-            outcome = self.check_open().and_then(|()| self.carry_out(choice));
+            let Some(choice) = choose(&pick_blobs) else { break };
+            outcome = self.check_open().and_then(|()| match self.carry_out(choice) {
+                Err(Failure { error, set_aside: true }) => {
+                    damaged = damaged.clone().and(Err(error));
+                    Ok(())
+                }
+                other => Ok(other?),
+            });
         }
         drop(paused);
         self.work.compacting();
-        outcome
+        outcome.and(damaged)
     }
 }

@@ -129,6 +129,7 @@ impl Core {
                 .err()
                 .map(|e| e.to_string())
                 .or_else(|| self.work.error_text()),
+            damage: self.compactions.aside.reasons(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Start at [`Db`]; the write path is in `write` and `seal`, the read path in `read` and `iter`, the way to
 //! disk in `flush` and `compact`, the way back in `open` and `recovery`.
 
+mod aside;
 mod atomic;
 mod batch;
 mod checkpoint;

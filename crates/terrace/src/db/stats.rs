@@ -43,6 +43,10 @@ pub struct Stats {
     /// Why the store refuses writes until it is reopened, or else the failure of background work that is being
     /// retried, if there is either.
     pub background_error: Option<String>,
+    /// What compaction could not read and has set aside, with the files and the reasons: tables and blob files that are
+    /// damaged or missing. Compaction goes on beside them; they are tried again in a compaction by hand and when the
+    /// store is opened again. Empty in a sound store.
+    pub damage: Vec<String>,
 }
 
 /// One level.

@@ -204,6 +204,7 @@ impl Core {
         self.check_open()?;
         self.poison.check()?;
         self.work.retryable_error()?;
+        self.check_compaction_goes_on()?;
         self.stall.wait_for_room(self.active_bytes(), Duration::from_millis(10), &*self.env.clock);
         Ok(())
     }

@@ -4,12 +4,15 @@ use crate::base::varint::{push_prefixed, push_u64, take_prefixed, take_u64};
 use crate::base::{FileId, Seqno};
 use crate::blob::BlobUse;
 
+use super::shares::Shares;
+
 /// A table's identity, size, key range and summary; kept in the manifest.
 ///
 /// Encoding: ten varints in the order id, file bytes, entries, tombstones, smallest and largest sequence
 /// number, raw bytes, latest and earliest expiry, cleared sequence number; then the smallest and the largest key, each with its
-/// length as a varint before it. What it points to in blob files is encoded by itself (`encode_blobs`): a number and
-/// bytes as varints for each file, in the order of their numbers, to the end.
+/// length as a varint before it. The rest is encoded by itself (`encode_tail`): what it points to in blob files, a number
+/// and bytes as varints for each file, in the order of their numbers; and if its shares say anything, two zeros, which
+/// no file begins with, and the shares. Builds from before shares refuse these as malformed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct TableMeta {
     /// The number of the file.
@@ -39,6 +42,8 @@ pub(crate) struct TableMeta {
     pub(crate) cleared_seqno: Seqno,
     /// What its entries point to in blob files, in the order of the files' numbers.
     pub(crate) blobs: Vec<BlobUse>,
+    /// How much of it goes when.
+    pub(crate) shares: Shares,
 }
 
 impl TableMeta {
@@ -62,18 +67,27 @@ impl TableMeta {
         push_prefixed(out, &self.largest);
     }
 
-    /// Appends what it points to.
-    pub(crate) fn encode_blobs(&self, out: &mut Vec<u8>) {
+    /// Appends what it points to, and its shares.
+    pub(crate) fn encode_tail(&self, out: &mut Vec<u8>) {
         for used in &self.blobs {
             push_u64(out, used.id.0);
             push_u64(out, used.bytes);
         }
+        if !self.shares.is_empty() {
+            push_u64(out, 0);
+            push_u64(out, 0);
+            self.shares.encode(out);
+        }
     }
 
-    /// Takes what it points to, which is all the rest of `input`; `None` if it is malformed.
-    pub(crate) fn decode_blobs(&mut self, input: &mut &[u8]) -> Option<()> {
+    /// Takes what it points to and its shares, which are all the rest of `input`; `None` if it is malformed.
+    pub(crate) fn decode_tail(&mut self, input: &mut &[u8]) -> Option<()> {
         while !input.is_empty() {
             let used = BlobUse { id: FileId(take_u64(input)?), bytes: take_u64(input)? };
+            if used.id.0 == 0 && used.bytes == 0 {
+                self.shares = Shares::decode(input)?;
+                return input.is_empty().then_some(());
+            }
             if used.bytes == 0 || self.blobs.last().is_some_and(|last| last.id >= used.id) {
                 return None;
             }
@@ -115,12 +129,14 @@ impl TableMeta {
             min_expires_at_ms,
             cleared_seqno,
             blobs: Vec::new(),
+            shares: Shares::default(),
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::shares::Weight;
     use super::*;
     use proptest::prelude::*;
 
@@ -131,6 +147,7 @@ mod tests {
             let meta = TableMeta {
                 id: FileId(id), file_bytes, entries, tombstones, smallest, largest, min_seqno, max_seqno,
                 raw_bytes, max_expires_at_ms: max, min_expires_at_ms: min, cleared_seqno, blobs: Vec::new(),
+                shares: Shares::default(),
             };
             let mut out = Vec::new();
             meta.encode(&mut out);
@@ -144,17 +161,24 @@ mod tests {
         }
 
         #[test]
-        fn what_it_points_to_round_trips(uses in prop::collection::btree_map(any::<u64>(), 1u64.., 0..5)) {
+        fn the_tail_round_trips(
+            uses in prop::collection::btree_map(1u64.., 1u64.., 0..5), expiries in prop::collection::vec(1u64.., 0..40),
+        ) {
             let blobs = uses.into_iter().map(|(id, bytes)| BlobUse { id: FileId(id), bytes }).collect();
-            let meta = TableMeta { blobs, ..crate::table::properties::Properties::new(FileId(1)).meta };
+            let mut shares = Shares::default();
+            for expiry in expiries {
+                shares.count(b"\0k", expiry, Weight { raw_bytes: 3, blob_bytes: 0 });
+            }
+            shares.close();
+            let meta = TableMeta { blobs, shares, ..crate::table::properties::Properties::new(FileId(1)).meta };
             let mut out = Vec::new();
-            meta.encode_blobs(&mut out);
-            let mut copy = TableMeta { blobs: Vec::new(), ..meta.clone() };
-            prop_assert_eq!(copy.decode_blobs(&mut &out[..]), Some(()));
+            meta.encode_tail(&mut out);
+            let empty = TableMeta { blobs: Vec::new(), shares: Shares::default(), ..meta.clone() };
+            let mut copy = empty.clone();
+            prop_assert_eq!(copy.decode_tail(&mut &out[..]), Some(()));
             prop_assert_eq!(&copy, &meta);
-            copy.blobs.clear();
             let again = [&out[..], &out[..]].concat();
-            prop_assert_eq!(copy.decode_blobs(&mut &again[..]).is_some(), out.is_empty());
+            prop_assert_eq!(empty.clone().decode_tail(&mut &again[..]).is_some(), out.is_empty());
         }
     }
 }

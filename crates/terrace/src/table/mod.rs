@@ -25,6 +25,7 @@ mod prefetch;
 mod properties;
 mod reader;
 mod salvage;
+pub(crate) mod shares;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -43,6 +44,7 @@ pub(crate) use cursor::TableCursor;
 pub(crate) use meta::TableMeta;
 pub(crate) use reader::{FilterStats, Lookup, Probe, Table, find_all};
 pub(crate) use salvage::Salvaged;
+pub(crate) use shares::Weight;
 pub(crate) use verify::Damage;
 pub(crate) use whole::WholeBlock;
 pub(crate) use writer::TableWriter;

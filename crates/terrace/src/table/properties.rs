@@ -9,9 +9,10 @@
 //! | varint | data blocks |
 //! | varint | creation time in milliseconds since the epoch, 0 when not given |
 //! | varint | origin: a random number drawn by each opening of a store, 0 when not given |
-//! | varies | what it points to in blob files: for each file its number and the bytes of the records, as varints |
+//! | varies | what it points to in blob files, and its shares, as `TableMeta::encode_tail` writes them |
 
 use super::meta::TableMeta;
+use super::shares::{Shares, Weight};
 use crate::base::varint::{push_u64, take_u64};
 use crate::base::{EntryMeta, FileId, Kind, Seqno};
 use crate::blob::{BlobUse, Pointer};
@@ -52,6 +53,7 @@ impl Properties {
             min_expires_at_ms: 0,
             cleared_seqno: 0,
             blobs: Vec::new(),
+            shares: Shares::default(),
         };
         Self {
             meta,
@@ -66,22 +68,25 @@ impl Properties {
 
     /// Counts one entry; a pointer counts as the value that it points to. The key range is the caller's to set: it has
     /// the first and the last key at hand.
-    pub(super) fn count(&mut self, key_bytes: usize, seqno: Seqno, meta: EntryMeta, value: &[u8]) {
-        let mut value_bytes = value.len();
+    pub(super) fn count(&mut self, key: &[u8], seqno: Seqno, meta: EntryMeta, value: &[u8]) {
+        let (mut value_bytes, mut blob_bytes) = (value.len(), 0);
         if meta.kind == Kind::Pointer
             && let Some(pointer) = Pointer::decode(value)
         {
             value_bytes = usize::try_from(pointer.value_bytes).unwrap_or(usize::MAX);
             self.count_pointer(&pointer);
+            blob_bytes = pointer.record_bytes;
         }
-        self.raw_key_bytes += key_bytes as u64;
+        let raw_bytes = (key.len() as u64).saturating_add(value_bytes as u64);
+        self.raw_key_bytes += key.len() as u64;
         self.raw_value_bytes = self.raw_value_bytes.saturating_add(value_bytes as u64);
         let table = &mut self.meta;
         table.entries += 1;
         table.tombstones += u64::from(meta.kind == Kind::Delete);
         table.min_seqno = table.min_seqno.min(seqno);
         table.max_seqno = table.max_seqno.max(seqno);
-        table.raw_bytes = table.raw_bytes.saturating_add(key_bytes as u64).saturating_add(value_bytes as u64);
+        table.raw_bytes = table.raw_bytes.saturating_add(raw_bytes);
+        table.shares.count(key, meta.expires_at_ms, Weight { raw_bytes, blob_bytes });
         if meta.expires_at_ms == 0 {
             self.never_expiring += 1;
             return;
@@ -104,6 +109,7 @@ impl Properties {
     pub(super) fn close(&mut self, smallest: Vec<u8>, largest: Vec<u8>) {
         self.meta.smallest = smallest;
         self.meta.largest = largest;
+        self.meta.shares.close();
         if self.never_expiring != 0 {
             self.meta.max_expires_at_ms = 0;
         }
@@ -123,7 +129,7 @@ impl Properties {
         ] {
             push_u64(out, number);
         }
-        self.meta.encode_blobs(out);
+        self.meta.encode_tail(out);
     }
 
     /// Decodes a properties block; `None` if it is malformed.
@@ -138,7 +144,7 @@ impl Properties {
             created_at_ms: take_u64(input)?,
             origin: take_u64(input)?,
         };
-        properties.meta.decode_blobs(input)?;
+        properties.meta.decode_tail(input)?;
         Some(properties)
     }
 }

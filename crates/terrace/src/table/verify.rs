@@ -122,7 +122,7 @@ impl Pass<'_> {
             let detail = format!("expected a key beyond fence {}, found \"{}\"", i - 1, key.escape_ascii());
             return Err(self.corrupt(i, detail));
         }
-        self.counted.count(key.len(), seqno, block.meta(entry), block.value(entry));
+        self.counted.count(&key, seqno, block.meta(entry), block.value(entry));
         self.previous = Some(Previous { key, seqno });
         Ok(())
     }
@@ -134,6 +134,11 @@ impl Pass<'_> {
         // What a reader cannot count.
         (self.counted.created_at_ms, self.counted.origin) = (stored.created_at_ms, stored.origin);
         self.counted.meta.cleared_seqno = stored.meta.cleared_seqno;
+        // How they were cut is the writer's business, and who wrote before there were shares has none.
+        let shares = stored.meta.shares.clone();
+        if shares.is_empty() || shares.sums() == self.counted.meta.shares.sums() {
+            self.counted.meta.shares = shares;
+        }
         let file_bytes = self.table.meta().file_bytes;
         (self.counted.meta.file_bytes, stored.meta.file_bytes) = (file_bytes, file_bytes);
         let corrupt = |detail| Err(Error::corruption(self.table.path(), 0, detail));

@@ -98,7 +98,7 @@ impl TableWriter {
             self.smallest = key.to_vec();
         }
         self.last_seqno = seqno;
-        self.properties.count(key.len(), seqno, meta, value);
+        self.properties.count(key, seqno, meta, value);
         self.block.add(key, seqno, meta, value);
         Ok(())
     }
@@ -131,7 +131,7 @@ impl TableWriter {
                 block.rebuild_key(i, &mut key);
                 self.filter.add(filter_hash(&key));
             }
-            self.properties.count(key.len(), block.seqno(i), block.meta(i), block.value(i));
+            self.properties.count(&key, block.seqno(i), block.meta(i), block.value(i));
         }
         self.last_key = key;
         self.last_seqno = block.seqno(block.entries() - 1);

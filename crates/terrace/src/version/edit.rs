@@ -5,7 +5,7 @@
 //! ```text
 //! varint   tag
 //! varint   payload length, then the payload:
-//!   1 table added         varint level | varint run ordinal | table meta | what it points to, to the end
+//!   1 table added         varint level | varint run ordinal | table meta | its tail, to the end
 //!   2 table removed       varint level | varint file id
 //!   3 flushed seqno       varint          every entry up to it is in a table
 //!   4 next file id        varint          ids from it on have not been given out
@@ -110,7 +110,7 @@ impl Edit {
         for placed in &self.added {
             let mut meta = Vec::new();
             placed.meta.encode(&mut meta);
-            placed.meta.encode_blobs(&mut meta);
+            placed.meta.encode_tail(&mut meta);
             field(tag::ADDED, &[placed.level as u64, placed.run], &meta);
         }
         for (level, id) in &self.removed {
@@ -182,7 +182,7 @@ impl Edit {
             tag::ADDED => {
                 let (level, run) = (take_level(payload)?, take_u64(payload)?);
                 let mut meta = TableMeta::decode(payload)?;
-                meta.decode_blobs(payload)?;
+                meta.decode_tail(payload)?;
                 self.added.push(Placed { level, run, meta });
             }
             tag::REMOVED => {

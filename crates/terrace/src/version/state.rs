@@ -198,6 +198,14 @@ impl LiveKeyspaces {
         id.0 < self.next && self.live.binary_search(&id).is_err()
     }
 
+    /// How many keyspaces with numbers from `first` to `last` may have entries that are wanted.
+    pub(crate) fn live_between(&self, first: KeyspaceId, last: KeyspaceId) -> u64 {
+        let below = |id: u64| self.live.partition_point(|live| u64::from(live.0) < id) as u64;
+        let (first, end, next) = (u64::from(first.0), u64::from(last.0) + 1, u64::from(self.next));
+        let known = below(end.min(next)).saturating_sub(below(first));
+        known + end.saturating_sub(first.max(next))
+    }
+
     /// Whether every key from `smallest` to `largest` lies in a dropped keyspace.
     pub(crate) fn all_dropped(&self, smallest: &[u8], largest: &[u8]) -> bool {
         let (Some((first, _)), Some((last, _))) = (key::split(smallest), key::split(largest)) else {
@@ -278,6 +286,14 @@ mod tests {
         let live = state.live_keyspaces();
         assert!(live.is_dropped(KeyspaceId(1)) && !live.is_dropped(KeyspaceId(0)));
         assert!(!live.is_dropped(KeyspaceId(2)), "not given out yet, so its entries are new");
+    }
+
+    #[test]
+    fn what_was_not_given_out_yet_counts_as_live() {
+        let keyspaces = LiveKeyspaces::new(vec![KeyspaceId(4), KeyspaceId(0)], 6);
+        let live = |first, last| keyspaces.live_between(KeyspaceId(first), KeyspaceId(last));
+        assert_eq!([live(0, 0), live(1, 3), live(0, 4), live(5, 5)], [1, 0, 2, 0]);
+        assert_eq!([live(4, 7), live(6, 9), live(0, u32::MAX)], [3, 4, 2 + u64::from(u32::MAX) - 5]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::base::FileId;
 use crate::blob::{BlobFile, BlobMeta};
 use crate::io::os::OsFs;
+use crate::table::shares::Shares;
 use crate::table::{Cache, Table, TableMeta};
 use crate::version::{Blobs, Version};
 
@@ -25,6 +26,7 @@ pub(crate) fn meta(id: u64, smallest: &str, largest: &str, bytes: u64) -> TableM
         min_expires_at_ms: 0,
         cleared_seqno: 0,
         blobs: Vec::new(),
+        shares: Shares::default(),
     }
 }
 

@@ -3,20 +3,21 @@
 //! Garbage is of two kinds. What no table points to any more is *known*. What is pointed to from a deeper level, but has
 //! been overwritten or deleted in one above, is *hidden* until compaction brings the two together; how much that is
 //! nobody knows. An upper level's guess is what it points to itself, and for each of its tombstones what an entry of the
-//! deepest level points to on average. When both together exceed a share of the store, what is
-//! hidden is brought to light first, by moving pointers down, and then the files with the largest shares of garbage are
+//! deepest level points to on average. What *void* entries point to (`void`) is garbage as soon as their tables are
+//! rewritten. When all together exceed a share of the store, what is void is given up first and what is
+//! hidden brought to light, by moving pointers down, and then the files with the largest shares of garbage are
 //! emptied: the tables that point there are rewritten where they are, and the values that are still wanted move to a
 //! new file. A file goes with its last pointer, so the steps may be taken one by one, and each leads nearer to the end.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Choice, ChoiceKind, Picker, choose, span_of};
+use super::{Choice, ChoiceKind, Picker, PickerOptions, choose, span_of};
 use crate::base::FileId;
 use crate::table::{Table, TableMeta};
 use crate::version::{LEVELS, Level, LiveBlob, Run, Version};
 
-/// Hidden garbage is worth looking for when there may be more than this part of the limit.
+/// Hidden garbage is worth looking for when there may be more than this part of the limit; so is what is void.
 const HIDDEN_PART: u64 = 4;
 /// No more bytes of tables are rewritten for bringing garbage to light than so many times that garbage.
 const SETTLE_RATIO_MAX: u64 = 8;
@@ -38,11 +39,14 @@ struct Space {
 }
 
 impl Space {
-    fn of(version: &Version, percent: u64) -> Self {
+    fn of(version: &Version, options: &PickerOptions) -> Self {
         let levels = version.levels();
         let (mut known, mut data_bytes) = (0, 0);
         for blob in version.blobs().iter() {
-            known += blob.garbage_bytes();
+            // Nothing is to be had from a file that cannot be read.
+            if !options.set_aside.contains(&blob.meta.id) {
+                known += blob.garbage_bytes();
+            }
             data_bytes += blob.meta.data_bytes();
         }
         let deepest =
@@ -54,7 +58,7 @@ impl Space {
         let above: u64 =
             levels[..deepest.unwrap_or(0)].iter().map(|level| may_hide(level.tables(), mean)).sum();
         let table_bytes = levels.iter().map(Level::bytes).sum();
-        let limit = (data_bytes + table_bytes) / 100 * percent;
+        let limit = (data_bytes + table_bytes) / 100 * options.blob_garbage_percent;
         Self { known, hidden: above.min(settled), mean, limit, table_bytes }
     }
 }
@@ -65,8 +69,8 @@ fn may_hide<'t>(tables: impl Iterator<Item = &'t Arc<Table>>, mean: u64) -> u64 
 }
 
 /// Bytes of known garbage in blob files beyond what may be.
-pub(super) fn excess_bytes(version: &Version, percent: u64) -> u64 {
-    let space = Space::of(version, percent);
+pub(super) fn excess_bytes(version: &Version, options: &PickerOptions) -> u64 {
+    let space = Space::of(version, options);
     space.known.saturating_sub(space.limit)
 }
 
@@ -81,18 +85,20 @@ impl<'a> Picker<'a> {
         if self.version.blobs().is_empty() {
             return None;
         }
-        let space = Space::of(self.version, self.options.blob_garbage_percent);
-        if space.known + space.hidden <= space.limit {
+        let space = Space::of(self.version, self.options);
+        let void = self.void_blob_bytes();
+        if space.known + space.hidden + void <= space.limit {
             return None;
         }
+        let give_up = || if void > space.limit / HIDDEN_PART { self.give_up_void() } else { None };
         let look = space.hidden > space.limit / HIDDEN_PART;
         let settle = || if look { self.settle_pointers(space.mean) } else { None };
-        settle().or_else(|| self.collect(&space))
+        give_up().or_else(settle).or_else(|| self.collect(&space))
     }
 
     /// What to do about known garbage alone.
     pub(super) fn known_garbage(&self) -> Option<Choice> {
-        self.collect(&Space::of(self.version, self.options.blob_garbage_percent))
+        self.collect(&Space::of(self.version, self.options))
     }
 
     /// Moves entries down from the level, not the deepest one, that may hide the most.
@@ -145,7 +151,8 @@ impl<'a> Picker<'a> {
 
     /// The files to be emptied together: the worst, until enough would be freed.
     fn victims(&self, space: &Space) -> BTreeSet<FileId> {
-        let mut files: Vec<LiveBlob> = self.version.blobs().iter().collect();
+        let readable = |blob: &LiveBlob| !self.options.set_aside.contains(&blob.meta.id);
+        let mut files: Vec<LiveBlob> = self.version.blobs().iter().filter(readable).collect();
         let share = |blob: &LiveBlob| {
             u128::from(blob.garbage_bytes()) * 1000 / u128::from(blob.meta.data_bytes().max(1))
         };

@@ -26,7 +26,7 @@ impl<'a> Picker<'a> {
             let mut dead = Vec::new();
             for (age, run) in level.runs().iter().enumerate() {
                 let older = &level.runs()[age + 1..];
-                let free = run.tables().iter().filter(|table| !self.is_busy(table));
+                let free = run.tables().iter().filter(|table| !self.is_held(table));
                 dead.extend(free.filter(|table| self.is_dead(number, older, table.meta())).cloned());
             }
             inputs.push((number, dead));
@@ -51,19 +51,15 @@ impl<'a> Picker<'a> {
             && !self.version.deeper_overlaps(level, smallest, largest)
     }
 
-    /// How much of a table is garbage, in percent: tombstones, or entries that have expired as far as the
-    /// span of expiries tells.
+    /// How much of a table is garbage, in percent: void, tombstones, or under range deletes.
     pub(super) fn garbage_share(&self, meta: &TableMeta) -> u64 {
+        self.void_share(meta).max(self.hidden_share(meta))
+    }
+
+    /// The same of what stays for as long as a snapshot needs it.
+    fn hidden_share(&self, meta: &TableMeta) -> u64 {
         let tombstones = meta.tombstones * 100 / meta.entries.max(1);
-        let (first, last, now) = (meta.min_expires_at_ms, meta.max_expires_at_ms, self.at.now_ms);
-        let expired = if last == 0 || now < first {
-            0
-        } else if now >= last {
-            100
-        } else {
-            u64::try_from(u128::from(now - first) * 100 / u128::from(last - first)).unwrap_or(100)
-        };
-        tombstones.max(expired).max(self.range_deleted_share(meta))
+        tombstones.max(self.range_deleted_share(meta))
     }
 
     /// The share of a table's keys that is under range deletes which a compaction would apply, in percent.
@@ -83,16 +79,23 @@ impl<'a> Picker<'a> {
         meta.tombstones > 0 && age > self.options.tombstone_age_seqnos
     }
 
-    /// The free table with the most garbage. A table that a snapshot still needs is let be: it would come out as
-    /// it went in.
+    /// Whether a table is to be compacted for its garbage. One that a snapshot still needs is let be, unless it is
+    /// mostly void: it would come out as it went in.
+    fn is_due(&self, meta: &TableMeta) -> bool {
+        let percent = self.options.garbage_percent;
+        self.void_share(meta) >= percent
+            || meta.max_seqno <= self.at.oldest_snapshot
+                && (self.hidden_share(meta) >= percent || self.has_old_tombstones(meta))
+    }
+
+    /// The free table with the most garbage.
     pub(super) fn garbage(&self) -> Option<Choice> {
         let mut worst: Option<(u64, usize, &'a Arc<Run>, usize)> = None;
         for (number, level) in self.version.levels().iter().enumerate().skip(1) {
             let Some(run) = level.run() else { continue };
             for (index, table) in run.tables().iter().enumerate() {
                 let meta = table.meta();
-                let due = self.has_garbage(meta) || self.has_old_tombstones(meta);
-                if !due || self.is_busy(table) || meta.max_seqno > self.at.oldest_snapshot {
+                if !self.is_due(meta) || self.is_busy(table) {
                     continue;
                 }
                 let share = self.garbage_share(meta);
@@ -153,19 +156,17 @@ impl<'a> Picker<'a> {
         None
     }
 
-    /// The first table of a level in the range that holds what range deletes hide from every reader, to be
-    /// rewritten where it is: for compactions by hand, at the deepest level.
+    /// The first table of a level in the range that holds what range deletes hide from every reader, or anything
+    /// void, to be rewritten where it is: for compactions by hand, at the deepest level.
     pub(super) fn clear_in_place(&self, level: usize, smallest: &[u8], largest: &[u8]) -> Option<Choice> {
         let run = self.version.levels()[level].run()?;
         let markers = self.version.range_deletes().list();
         let due = |table: &&Arc<Table>| {
             let mut settled = markers.iter().take_while(|marker| marker.seqno <= self.at.oldest_snapshot);
-            settled.any(|marker| is_needed_by(marker, table.meta()))
+            self.may_be_void(table.meta()) || settled.any(|marker| is_needed_by(marker, table.meta()))
         };
         let table = run.tables()[run.overlapping(smallest, largest)].iter().find(due)?;
-        let free =
-            !self.is_busy(table) && !self.is_locked(level, &table.meta().smallest, &table.meta().largest);
-        free.then(|| choose(ChoiceKind::Merge, vec![(level, vec![Arc::clone(table)])], level, 0))
+        self.in_place(level, 0, std::slice::from_ref(table))
     }
 
     /// Merges a table into what lies below it, or rewrites it where it is when nothing does.

@@ -66,5 +66,5 @@ pub(crate) fn pending_compaction_bytes(version: &Version, options: &PickerOption
         }
     }
     // What is collected is less than what is written for it.
-    debt.saturating_add(excess_bytes(version, options.blob_garbage_percent).saturating_mul(2))
+    debt.saturating_add(excess_bytes(version, options).saturating_mul(2))
 }

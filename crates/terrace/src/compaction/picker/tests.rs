@@ -2,7 +2,8 @@
 //!
 //! `L0.9: 1:a-f@10 2:g-k@10` is run 9 of level 0 with two tables: number, first key, last key, MiB. After the
 //! size may follow `,t50` (percent of tombstones), `,x5..9` (first and last expiry, every entry expiring) and
-//! `,s7` (newest seqno; 5 otherwise), `,b3..20` (points to 20 MiB of blob file 3); `blobs: 3@64` is that file's size. `busy: 3 6:a-m` says that table 3 and range a-m of level 6 are held.
+//! `,s7` (newest seqno; 5 otherwise), `,b3..20` (points to 20 MiB of blob file 3), and behind these `,e9..60` (60 percent of all
+//! that has expired at 9) and `,ka..60` (60 percent is of keyspace a); `blobs: 3@64` is that file's size. `busy: 3 6:a-m` says that table 3 and range a-m of level 6 are held, `aside: 3` that file 3 cannot be read.
 //! `now: 9`, `oldest: 4` (snapshot), `newest: 99` and `live: a b` (keyspaces; a key's first letter is its
 //! keyspace) set the circumstances; `stepped: a-c` is where reads were slow, `paid: 9` what they have paid for
 //! level 0, in MiB. Options: 4 runs, ratio 10, base level 1,000 MiB, tables of 64 MiB.
@@ -12,6 +13,8 @@ use std::fmt::Write;
 use super::*;
 use crate::base::KeyspaceId;
 use crate::blob::BlobUse;
+use crate::table::shares::{Group, Step};
+use crate::table::{TableMeta, Weight};
 use crate::version::testing;
 
 const MIB: u64 = 1 << 20;
@@ -82,6 +85,7 @@ fn parse(text: &str) -> Case {
                 let (id, size) = word.split_once('@').unwrap();
                 (id.parse().unwrap(), size.parse::<u64>().unwrap() * MIB)
             })),
+            "aside" => case.options.set_aside.extend(words().map(|word| FileId(word.parse().unwrap()))),
             "busy" => case.busy.push(parse_locks(words())),
             level => {
                 let (level, run) =
@@ -112,6 +116,21 @@ fn parse_table(word: &str) -> Arc<Table> {
                 let bytes = size.parse::<u64>().unwrap() * MIB;
                 meta.blobs.push(BlobUse { id: FileId(id.parse().unwrap()), bytes });
             }
+            "e" => {
+                let (at, share) = value.split_once("..").unwrap();
+                let until_ms = at.parse().unwrap();
+                if meta.min_expires_at_ms == 0 {
+                    meta.min_expires_at_ms = until_ms;
+                }
+                let weight = share_of(&meta, share);
+                meta.shares.steps.push(Step { until_ms, weight });
+            }
+            "k" => {
+                let (name, share) = value.split_once("..").unwrap();
+                let id = KeyspaceId(u32::from(name.as_bytes()[0]));
+                let weight = share_of(&meta, share);
+                meta.shares.groups.push(Group { first: id, last: id, keyspaces: 1, weight });
+            }
             _ => {
                 let (first, last) = value.split_once("..").unwrap();
                 (meta.min_expires_at_ms, meta.max_expires_at_ms) =
@@ -120,6 +139,10 @@ fn parse_table(word: &str) -> Arc<Table> {
         }
     }
     testing::open(meta)
+}
+
+fn share_of(meta: &TableMeta, percent: &str) -> Weight {
+    Weight { raw_bytes: meta.raw_bytes, blob_bytes: meta.blob_bytes() }.part(percent.parse().unwrap(), 100)
 }
 
 fn parse_locks<'a>(words: impl Iterator<Item = &'a str>) -> Locks {
@@ -290,6 +313,41 @@ fn garbage_is_compacted_for_its_own_sake() {
     check("L6: 1:a-b@9,x10..20\nnow: 15", "merge L6[1] -> L6");
 }
 
+/// A table in which only a part expired was never looked at: its share of expired entries counted as none.
+#[test]
+fn what_has_expired_among_what_never_does_is_garbage() {
+    check("L6: 1:a-b@9,e10..30,e20..30\nnow: 19", "nothing");
+    check("L6: 1:a-b@9,e10..30,e20..30\nnow: 20", "merge L6[1] -> L6");
+    check("L6: 1:a-b@9,e10..30,e20..30,s7\nnow: 20\noldest: 6", "merge L6[1] -> L6");
+    check("L5: 1:a-b@9,e10..60\nL6: 2:a-b@9\nnow: 20", "merge L5[1] L6[2] -> L6");
+    check("L0.3: 3:a-b@9,e10..40 4:c-d@9,e10..40\nL0.2: 2:a-b@9,e10..60\nnow: 20", "merge L0[2] -> L0.2");
+    check("L0.3: 3:a-b@9,e10..60 4:c-d@9,e10..60\nL0.2: 2:a-b@9\nnow: 20", "merge L0[3 4] -> L0.3");
+    check("L0.3: 3:a-b@9,e10..60 4:c-d@9,e10..60\nL0.2: 2:a-b@9\nnow: 20\nbusy: 4", "nothing");
+}
+
+/// Dropped keyspaces in a table that others shared were kept until compaction came by for another reason.
+#[test]
+fn what_is_of_dropped_keyspaces_is_garbage() {
+    let text = "L6: 1:aa-cz@9,ka..20,kb..51,kc..31\nlive: a b c";
+    check(text, "nothing");
+    check(&text.replace("live: a b c", "live: a c"), "merge L6[1] -> L6");
+    check(&text.replace("live: a b c", "live: a b"), "nothing");
+    check(&text.replace("live: a b c", "live: b"), "merge L6[1] -> L6");
+    check(&text.replace("live: a b c", "live: a c\noldest: 1"), "merge L6[1] -> L6");
+}
+
+#[test]
+fn what_void_entries_point_to_is_given_up_before_it_is_collected() {
+    let text = "L6: 1:a-b@1,b10..8,e9..45 3:c-d@20,b10..100,e9..40\nblobs: 10@108";
+    check(text, "nothing");
+    check(&format!("{text}\nnow: 9"), "merge L6[1] -> L6");
+    check(&format!("{text}\nnow: 9\nbusy: 1"), "merge L6[3] -> L6");
+    check(&format!("{text}\nnow: 9\nbusy: 6:a-b"), "merge L6[3] -> L6");
+    check(&format!("{text}\nnow: 9").replace("..40", "..10"), "nothing");
+    check("L0.4: 1:a-z@1,b10..90,e9..40\nblobs: 10@90\nnow: 9", "merge L0[1] -> L0.4");
+    check("L6: 3:aa-cz@9,b10..100,ka..70,kc..30\nblobs: 10@100\nlive: a", "merge L6[3] -> L6");
+}
+
 #[test]
 fn tombstones_that_reads_step_over_sink_and_vanish() {
     let above = "L0.1: 1:a-z@9,t9\nL5: 2:a-b@20 3:c-d@20,t1 4:e-f@20,t1\n";
@@ -339,6 +397,24 @@ fn garbage_of_blob_files_is_collected_when_it_exceeds_its_share() {
     check(above, "merge L0[5] -> L0.7 out of 12");
 }
 
+/// What could not be read was picked again and again, and nothing else was.
+#[test]
+fn what_cannot_be_read_is_left_alone_and_the_rest_is_not() {
+    let text = "L6: 1:a-f@1,b10..60,b11..50 2:g-k@1,b10..30,b12..60\nblobs: 10@200 11@150 12@60";
+    check(text, "merge L6[1 2] -> L6 out of 10 11");
+    check(&format!("{text}\naside: 11"), "merge L6[1 2] -> L6 out of 10");
+    check(&format!("{text}\naside: 1"), "merge L6[2] -> L6 out of 10 11");
+    check(&format!("{text}\naside: 10 11"), "nothing");
+    let debt = |text: &str| {
+        let case = parse(text);
+        pending_compaction_bytes(&case.version, &case.options) / MIB
+    };
+    assert!(debt(text) > 0);
+    assert_eq!(debt(&format!("{text}\naside: 10 11")), 0, "nobody waits for what does not come");
+    check("L6: 1:a-b@9,t60 2:c-d@9,t50\naside: 1", "merge L6[2] -> L6");
+    check("L6: 8:m-n@1,x3..8\nnow: 9\naside: 8", "drop L6[8]");
+}
+
 #[test]
 fn garbage_that_upper_levels_may_hide_is_brought_to_light_first() {
     let text =
@@ -375,6 +451,16 @@ fn by_hand_a_range_sinks_level_by_level_and_then_rests() {
     assert_eq!(step("L5: 1:a-b@1 2:c-d@1 3:e-f@1\nL6: 8:a-k@9"), "merge L5[1 2 3] L6[8] -> L6");
     assert_eq!(step("L5: 3:e-f@1\nL6: 8:a-k@9"), "nothing");
     assert_eq!(step("L5: 1:a-b@1\nL6: 8:a-k@9\nbusy: 8"), "nothing");
+    // At the deepest level a table is rewritten for the least that is void.
+    let deepest = "L6: 8:a-b@9,e7..1 9:c-k@9,e7..1";
+    assert_eq!(step(deepest), "nothing");
+    assert_eq!(step(&format!("{deepest}\nnow: 7")), "merge L6[8] -> L6");
+    assert_eq!(step(&format!("{deepest}\nnow: 7").replace("8:a-b@9,e7..1", "8:a-b@9")), "merge L6[9] -> L6");
+    assert_eq!(step("L6: 8:a-k@9,kb..99,kc..1\nlive: b"), "merge L6[8] -> L6");
+    assert_eq!(step("L6: 8:a-k@9,kb..99,kc..1\nlive: b c"), "nothing");
+    // Written before there were shares: more than one keyspace, and not all of those between are left.
+    assert_eq!(step("L6: 8:b-c@9\nlive: b"), "merge L6[8] -> L6");
+    assert_eq!(step("L6: 8:b-c@9\nlive: b c"), "nothing");
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn check_meta(rows: &Rows, meta: &TableMeta) {
         min_expires_at_ms: expiries().filter(|e| *e != 0).min().unwrap_or(0),
         cleared_seqno: 0,
         blobs: Vec::new(),
+        shares: meta.shares.clone(),
     };
     assert_eq!(*meta, expected);
 }
