@@ -13,7 +13,6 @@ use parking_lot::{Condvar, Mutex};
 use super::aside::SetAside;
 use super::core::Core;
 use super::keyspaces::KeyspaceState;
-use super::read_debt::read_debt_bytes;
 use super::stepped::Hints;
 use crate::base::key::{prefix_successor, push_prefix};
 use crate::base::{Error, Result};
@@ -167,7 +166,7 @@ impl Core {
             keyspaces,
             busy,
             stepped: &stepped,
-            read_debt_bytes: read_debt_bytes(&version),
+            read_debt_bytes: self.read_debt_bytes(&version),
         };
         ask(&version, &self.picker_options(), &situation)
     }

@@ -6,7 +6,10 @@
 //! algorithms for non-uniform problems", 1990). The counters begin anew with each table and with each opening of the
 //! store. The picker decides; here is the price list.
 
+use std::sync::Arc;
+
 use super::core::Core;
+use crate::table::Table;
 use crate::version::Version;
 
 /// Another run costs a scan its opening, a seek and comparisons: 0.5 µs with 10 entries, 2 µs with 100. A compaction
@@ -16,18 +19,20 @@ const SCAN_BYTES: u64 = 1024;
 /// And a get the look into a filter.
 const GET_BYTES: u64 = 64;
 
-/// What reads have paid for the runs in level 0.
-pub(super) fn read_debt_bytes(version: &Version) -> u64 {
-    let tables = version.levels()[0].tables();
-    tables
-        .map(|table| {
+impl Core {
+    /// What reads have paid for the runs in level 0; nothing while writers are near to being delayed, because then
+    /// the disk and the cores are theirs, and level 0 goes down for their sake.
+    pub(super) fn read_debt_bytes(&self, version: &Version) -> u64 {
+        if self.stall.is_pressed() {
+            return 0;
+        }
+        let paid = |table: &Arc<Table>| {
             let filter = table.filter_stats();
             table.scans() * SCAN_BYTES + (filter.rejected + filter.false_positives) * GET_BYTES
-        })
-        .sum()
-}
+        };
+        version.levels()[0].tables().map(paid).sum()
+    }
 
-impl Core {
     /// Counts a scan with each run of level 0 that it has to merge.
     #[inline]
     pub(super) fn scan_begins(&self, version: &Version) {

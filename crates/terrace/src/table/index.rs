@@ -68,6 +68,12 @@ impl Index {
         (block < self.ends.len()).then_some(block)
     }
 
+    /// The block that can hold `key`, which is not before one that block `near` can hold: often the same.
+    #[inline]
+    pub(super) fn find_from(&self, near: usize, key: &[u8]) -> Option<usize> {
+        if self.fences.reaches(near, key) { Some(near) } else { self.find(key) }
+    }
+
     /// Where block `i` lies.
     pub(super) fn handle(&self, i: usize) -> Handle {
         let offset = if i == 0 { 0 } else { self.ends[i - 1] };

@@ -94,6 +94,18 @@ impl Block {
         }
     }
 
+    /// Whether `key` is at or before entry `i`.
+    #[inline]
+    pub(in crate::table) fn reaches(&self, i: usize, key: &[u8]) -> bool {
+        match self.remainder(key) {
+            Ok(remainder) => match self.head(i).cmp(&head(remainder)) {
+                Ordering::Equal => self.compare_after_head(i, remainder) != Ordering::Less,
+                order => order == Ordering::Greater,
+            },
+            Err(place) => place == 0,
+        }
+    }
+
     /// The newest version of `key` with a sequence number of at most `at`.
     #[inline]
     pub(in crate::table) fn find(&self, key: &[u8], at: Seqno) -> Option<usize> {

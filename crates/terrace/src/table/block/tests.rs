@@ -70,6 +70,9 @@ proptest! {
         for key in probes.iter().chain(rows.keys().map(|(key, _)| key)) {
             let expected = list.partition_point(|((k, _), _)| k < key);
             prop_assert_eq!(block.lower_bound(key), expected, "{:?}", key);
+            for (i, ((entry, _), _)) in list.iter().enumerate() {
+                prop_assert_eq!(block.reaches(i, key), key <= entry, "{:?} and entry {}", key, i);
+            }
             let newest = list.iter().position(|((k, s), _)| k == key && s.0 <= at);
             prop_assert_eq!(block.find(key, at), newest, "{:?}", key);
         }
@@ -94,6 +97,7 @@ proptest! {
                 let key = block.key(i);
                 let _ = (block.seqno(i), block.meta(i), block.value(i).len());
                 block.lower_bound(&key);
+                block.reaches(i, b"key");
                 block.find(&key, MAX_SEQNO);
             }
         }

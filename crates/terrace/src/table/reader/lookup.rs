@@ -72,9 +72,10 @@ pub(crate) fn find_all(lookups: &mut [Lookup<'_>], probes: &[Probe<'_>], at: Seq
     for probe in probes {
         probe.table.prefetch_filter(lookups[probe.lookup].filter_hash);
     }
-    let mut places = Vec::with_capacity(probes.len());
+    let mut places: Vec<Place<'_>> = Vec::with_capacity(probes.len());
     for probe in probes {
-        places.extend(locate(probe, &lookups[probe.lookup])?);
+        let place = locate(probe, &lookups[probe.lookup], places.last())?;
+        places.extend(place);
     }
     let mut groups: Vec<&mut [Place<'_>]> = places.chunk_by_mut(Place::shares_block_with).collect();
     let mut missing = Vec::new();
@@ -93,15 +94,21 @@ pub(crate) fn find_all(lookups: &mut [Lookup<'_>], probes: &[Probe<'_>], at: Seq
     Ok(())
 }
 
-/// Asks the filter, and if the key may be there the index; asks for the memory of the block's slot.
-fn locate<'t>(probe: &Probe<'t>, lookup: &Lookup<'_>) -> Result<Option<Place<'t>>> {
+/// Asks the filter, and if the key may be there the index; asks for the memory of the block's slot. `last` is the place
+/// of a key before this one.
+fn locate<'t>(probe: &Probe<'t>, lookup: &Lookup<'_>, last: Option<&Place<'t>>) -> Result<Option<Place<'t>>> {
     let table = probe.table;
     let loaded = table.loaded()?;
     if !loaded.filter.may_contain(lookup.filter_hash) {
         table.counters.bump(FILTER_REJECTED);
         return Ok(None);
     }
-    let Some(block) = loaded.index.find(lookup.key) else {
+    let near = last.filter(|place| std::ptr::eq(place.table, table)).map(|place| place.block);
+    let found = match near {
+        Some(near) => loaded.index.find_from(near, lookup.key),
+        None => loaded.index.find(lookup.key),
+    };
+    let Some(block) = found else {
         if !loaded.filter.is_absent() {
             table.counters.bump(FILTER_FOOLED);
         }
