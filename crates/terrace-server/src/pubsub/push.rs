@@ -44,7 +44,10 @@ impl Push {
     }
 
     /// Keys to forget.
-    pub(crate) fn invalidation<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]>, reader: Option<Place>) -> Self {
+    pub(crate) fn invalidation<'a>(
+        keys: impl ExactSizeIterator<Item = &'a [u8]>,
+        reader: Option<Place>,
+    ) -> Self {
         let mut encoded = Vec::new();
         let mut encoder = Encoder::new(&mut encoded, Protocol::Resp3);
         encoder.array(keys.len());

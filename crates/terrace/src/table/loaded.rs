@@ -114,7 +114,7 @@ impl Loaded {
     /// Reads data block `i` from the file, past the cache.
     pub(super) fn read_block(&self, i: usize) -> Result<Block> {
         let handle = self.index.handle(i);
-        let plain = frame::read(&*self.file, &self.path, self.id, handle)?;
+        let plain = frame::read_in_place(&self.file, &self.path, self.id, handle)?;
         Block::decode(plain).map_err(|detail| Error::corruption(&self.path, handle.offset, detail))
     }
 
