@@ -153,6 +153,11 @@ impl Group {
         self.newest_seqno = self.newest_seqno.max(seqno);
     }
 
+    /// Takes note of a write that went another way and comes before all later ones.
+    pub(crate) fn follows(&mut self, seqno: u64) {
+        self.newest_seqno = self.newest_seqno.max(seqno);
+    }
+
     /// The newest write of this loop so far, of whatever connection; 0 if there was none.
     pub(crate) fn newest_seqno(&self) -> u64 {
         self.newest_seqno

@@ -31,6 +31,7 @@ pub mod fuzzing {
 
 mod acl;
 mod admin;
+mod balance;
 mod commands;
 mod config;
 mod connection;

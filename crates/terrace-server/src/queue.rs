@@ -96,6 +96,11 @@ impl Seen {
 pub(crate) struct Watches(HashMap<(u8, Vec<u8>), Seen>);
 
 impl Watches {
+    /// Whether none is watched.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Begins to watch a key. One that is watched already stays as it was; one that cannot be stored never
     /// changes.
     pub(crate) fn add(&mut self, databases: &Databases, db: u8, key: &[u8]) -> Result<(), Failure> {

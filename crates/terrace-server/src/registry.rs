@@ -57,10 +57,8 @@ pub(crate) struct ClientInfo {
     pub(crate) peer: Address,
     /// The address it connected to.
     pub(crate) local: Address,
-    /// The loop that serves it.
-    pub(crate) loop_index: usize,
-    /// Its slot there.
-    pub(crate) slot: usize,
+    /// The loop that serves it, in the upper half, and its slot there.
+    place: AtomicU64,
     /// When it connected.
     pub(crate) connected_at_ms: u64,
     /// When it last sent something.
@@ -89,15 +87,29 @@ pub(crate) struct ClientInfo {
     names: Mutex<Names>,
 }
 
+fn packed(loop_index: usize, slot: usize) -> u64 {
+    (loop_index as u64) << 32 | slot as u64
+}
+
 impl ClientInfo {
+    /// The loop that serves it, and its slot there. It may have moved by the time that a letter arrives.
+    pub(crate) fn place(&self) -> Place {
+        let place = self.place.load(Ordering::Acquire);
+        Place { client: self.id, loop_index: (place >> 32) as usize, slot: place as u32 as usize }
+    }
+
+    /// It is served there from now on.
+    pub(crate) fn move_to(&self, loop_index: usize, slot: usize) {
+        self.place.store(packed(loop_index, slot), Ordering::Release);
+    }
+
     /// A client that has just connected.
     pub(crate) fn new(place: Place, peer: Address, local: Address, now_ms: u64) -> Self {
         Self {
             id: place.client,
             peer,
             local,
-            loop_index: place.loop_index,
-            slot: place.slot,
+            place: AtomicU64::new(packed(place.loop_index, place.slot)),
             connected_at_ms: now_ms,
             active_at_ms: AtomicU64::new(now_ms),
             command: AtomicU8::new(u8::MAX),
@@ -277,7 +289,7 @@ impl Registry {
     /// Where a client is served, if it is there.
     pub(crate) fn place(&self, id: u64) -> Option<Place> {
         let clients = self.clients.lock();
-        clients.get(&id).map(|c| Place { client: id, loop_index: c.loop_index, slot: c.slot })
+        clients.get(&id).map(|client| client.place())
     }
 
     /// All clients, oldest first.

@@ -98,7 +98,7 @@ impl Session {
 
     /// Where others reach it.
     pub(crate) fn place(&self) -> Place {
-        Place { client: self.info.id, loop_index: self.info.loop_index, slot: self.slot }
+        self.info.place()
     }
 
     /// Whether the reply of the current command is left out.

@@ -11,7 +11,9 @@ use parking_lot::Mutex;
 
 use crate::ServerConfig;
 use crate::acl::{Hash, User, Users};
+use crate::balance::Balance;
 use crate::commands::Ran;
+use crate::connection::Connection;
 use crate::cursor::CursorTable;
 use crate::databases::Databases;
 use crate::durability::Level;
@@ -42,6 +44,13 @@ pub(crate) const MAX_QUEUED_BYTES: usize = 256 << 20;
 pub(crate) enum Message {
     /// A connection to serve, already counted by the registry.
     Connection(Stream, Address),
+    /// A connection that another loop has served so far.
+    Moved {
+        /// The connection, in the registry and counted already.
+        connection: Box<Connection>,
+        /// What was written by way of that loop, up to here.
+        newest_seqno: u64,
+    },
     /// The writes up to a barrier survive a power loss, or never will.
     Durable(u64, terrace::Result<()>),
     /// What a connection waited for is durable, or never will be.
@@ -191,6 +200,8 @@ pub(crate) struct Shared {
     pub(crate) clients: Registry,
     /// The loops.
     pub(crate) loops: Vec<Arc<LoopHandle>>,
+    /// How many of them serve.
+    pub(crate) balance: Balance,
     /// What is noted of commands that run.
     pub(crate) observation: Observation,
     /// When keys were last used.
@@ -230,6 +241,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The loop for one connection more: that with the fewest, of those that serve.
+    pub(crate) fn loop_for_next(&self) -> usize {
+        let serving = self.loops.iter().enumerate().take(self.balance.active());
+        let fewest = serving.min_by_key(|(_, handle)| handle.connections.load(Ordering::Relaxed));
+        fewest.map_or(0, |(index, _)| index)
+    }
+
     /// The shared state of a server about to start.
     pub(crate) fn new(
         config: ServerConfig,
@@ -255,6 +273,7 @@ impl Shared {
             users: Users::new(settings.get("requirepass").as_bytes()),
             settings,
             clients: Registry::default(),
+            balance: Balance::new(loops.len(), config.threads != 0),
             loops,
             observation: Observation::default(),
             recency: Recency::new(started_at_ms),

@@ -29,3 +29,12 @@ pub(crate) fn cpu_seconds() -> (f64, f64) {
     let ticks = |index: usize| fields.get(index).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
     (ticks(12) / 100.0, ticks(11) / 100.0)
 }
+
+/// Nanoseconds that the cores of the machine have been idle, all together, since it was started; `None` if unknown.
+pub(crate) fn idle_ns() -> Option<u64> {
+    const TICK_NS: u64 = 10_000_000;
+    let text = std::fs::read_to_string("/proc/stat").ok()?;
+    let mut fields = text.lines().next()?.split_whitespace().skip(4);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some((ticks()? + ticks()?) * TICK_NS)
+}

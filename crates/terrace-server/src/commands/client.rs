@@ -245,7 +245,7 @@ fn kill(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
         if client.id == me {
             myself = true;
         } else {
-            cx.shared.loops[client.loop_index].send(Message::Kill(client.id));
+            cx.shared.loops[client.place().loop_index].send(Message::Kill(client.id));
         }
     }
     match (old_form, killed) {

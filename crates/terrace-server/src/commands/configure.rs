@@ -182,7 +182,7 @@ fn resetstat(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
     // This loop forgets at once, so that a client who asks next sees what came after; the others when they look up.
     cx.metrics.reset();
     for (index, handle) in cx.shared.loops.iter().enumerate() {
-        if index != cx.session.info.loop_index {
+        if index != cx.session.place().loop_index {
             handle.send(Message::ResetMetrics);
         }
     }

@@ -209,8 +209,8 @@ fn distribution(reply: &mut Encoder<'_>, times: &Merged) {
 }
 
 fn monitor(cx: &mut Context<'_>, _: Args<'_>) -> Handled {
-    let info = &cx.session.info;
-    let watcher = Watcher { loop_index: info.loop_index, slot: cx.session.slot, client: info.id };
+    let place = cx.session.place();
+    let watcher = Watcher { loop_index: place.loop_index, slot: place.slot, client: place.client };
     cx.shared.observation.monitors.add(watcher);
     cx.reply.ok();
     Ok(Flow::Done)

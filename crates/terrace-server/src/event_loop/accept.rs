@@ -118,9 +118,7 @@ impl EventLoop {
             return;
         }
         metrics.accepted.add(1);
-        let fewest = self.shared.loops.iter().enumerate();
-        let fewest = fewest.min_by_key(|(_, handle)| handle.connections.load(Ordering::Relaxed));
-        let target = fewest.map_or(self.index, |(index, _)| index);
+        let target = self.shared.loop_for_next();
         self.shared.loops[target].connections.fetch_add(1, Ordering::Relaxed);
         if target == self.index {
             self.register(stream, peer);

@@ -139,6 +139,8 @@ impl EventLoop {
         }
         if goes_on {
             self.enqueue(slot);
+        } else {
+            self.give_away(slot);
         }
     }
 }

@@ -8,6 +8,7 @@
 
 mod accept;
 mod finish;
+mod moving;
 mod park;
 mod pause;
 mod push;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use mio::{Events, Poll, Token};
 
+use self::moving::Moving;
 use self::park::Parking;
 use self::runs::PendingRead;
 use crate::connection::Connection;
@@ -71,6 +73,7 @@ pub(crate) struct EventLoop {
     postponed: Vec<(usize, u64)>,
     /// Connections whose writes wait for the store.
     parking: Parking,
+    moving: Moving,
     /// The pause was changed since they were looked at.
     pause_changed: bool,
     now_ms: u64,
@@ -109,6 +112,7 @@ impl EventLoop {
             spare_buffers: Vec::new(),
             postponed: Vec::new(),
             parking: Parking::default(),
+            moving: Moving::default(),
             pause_changed: false,
             swept_at_ms: 0,
             deadline_ns: None,
@@ -131,6 +135,7 @@ impl EventLoop {
             }
             self.now_ms = self.shared.now_ms();
             self.handle.metrics.wakeups.add(1);
+            self.rebalance();
             // First, so that they come before what arrives now.
             self.unpark();
             self.take_events(&events);
@@ -206,6 +211,7 @@ impl EventLoop {
     fn take_message(&mut self, message: Message) {
         match message {
             Message::Connection(stream, peer) => self.register(stream, peer),
+            Message::Moved { connection, newest_seqno } => self.take_over(connection, newest_seqno),
             Message::Durable(barrier, answer) => {
                 self.barriers.answer(barrier, answer);
                 self.pass_barriers();
@@ -233,8 +239,9 @@ impl EventLoop {
                 let is_it = |c: &Option<Box<Connection>>| {
                     c.as_ref().is_some_and(|connection| connection.session.info.id == client)
                 };
-                if let Some(slot) = self.connections.iter().position(is_it) {
-                    self.kill(slot);
+                match self.connections.iter().position(is_it) {
+                    Some(slot) => self.kill(slot),
+                    None => self.kill_elsewhere(client),
                 }
             }
             Message::Show { slot, client, line } => self.show(slot, client, &line),

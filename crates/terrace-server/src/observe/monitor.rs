@@ -58,6 +58,11 @@ impl Monitors {
         }
     }
 
+    /// Whether a client does.
+    pub(crate) fn has(&self, client: u64) -> bool {
+        self.any() && self.watchers.lock().iter().any(|watcher| watcher.client == client)
+    }
+
     /// All of them.
     pub(crate) fn all(&self) -> Vec<Watcher> {
         self.watchers.lock().clone()

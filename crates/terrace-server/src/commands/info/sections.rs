@@ -47,7 +47,7 @@ pub(super) fn server(shared: &Shared, out: &mut String) {
     let executable = std::env::current_exe().unwrap_or_default();
     field(out, "executable", executable.display());
     field(out, "config_file", configuration.file().unwrap_or_else(|| "".as_ref()).display());
-    field(out, "io_threads_active", u8::from(shared.loops.len() > 1));
+    field(out, "io_threads_active", u8::from(shared.balance.active() > 1));
     field(out, "io_threads", shared.loops.len());
 }
 
