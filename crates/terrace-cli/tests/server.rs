@@ -66,6 +66,19 @@ fn a_store_that_is_served_can_be_read_and_is_locked_for_who_would_write() {
     terrace().args(["serve", "--port", "0", "--dir"]).arg(&path).assert().code(3);
 }
 
+/// What is wrong with users was told as if the address could not be listened on.
+#[test]
+fn users_that_cannot_be_are_refused_with_their_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("terrace.toml");
+    std::fs::write(&file, "port = 0\nusers = ['user a on +nope']\n").unwrap();
+    let store = dir.path().join("store");
+    let refused = terrace().args(["serve", "--config"]).arg(&file).arg("--dir").arg(&store).assert().code(2);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("terrace.toml: users, number 1: user 'a'") && said.contains("'+nope'"), "{said}");
+    assert!(!said.contains("cannot listen"), "{said}");
+}
+
 #[test]
 fn a_port_in_use_is_refused() {
     let dir = tempfile::tempdir().unwrap();

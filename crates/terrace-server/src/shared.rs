@@ -315,13 +315,26 @@ impl Shared {
         Ok(())
     }
 
-    /// Reads the users from the file of the configuration, if there is one.
+    /// Reads the users from the file that the configuration names, or takes those that stand in the configuration itself.
     pub(crate) fn load_users_at_start(&self) -> io::Result<()> {
-        let path = self.settings.get("aclfile");
-        if path.is_empty() {
-            return Ok(());
-        }
-        self.load_users(Path::new(&path), 0).map_err(io::Error::other)
+        let configuration = self.settings.configuration();
+        let (path, users) = (configuration.get("aclfile"), configuration.users());
+        let place = configuration
+            .file()
+            .map_or_else(|| "the configuration".into(), |file| file.display().to_string());
+        let loaded = match (path, users) {
+            ("", []) => return Ok(()),
+            ("", users) => {
+                let password = configuration.get("requirepass").as_bytes();
+                let taken = self.users.configure((users, &place), self.every_channel(), password);
+                taken.inspect(|()| self.users_agree_with_settings())
+            }
+            (path, []) => self.load_users(Path::new(path), 0),
+            (path, _) => Err(format!(
+                "{place}: there are users here and in the aclfile {path}; keep one of the two (aclfile = \"\" for this one)"
+            )),
+        };
+        loaded.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
     /// Shows no password as `requirepass` that is not one any more.

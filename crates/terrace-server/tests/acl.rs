@@ -481,3 +481,70 @@ fn the_last_reply_comes_before_the_end() {
     }
     admin.expect("PING", "+PONG");
 }
+
+/// A configuration file with these users.
+fn with_users(dir: &std::path::Path, users: &str) -> terrace_server::Configuration {
+    let path = dir.join("terrace.toml");
+    std::fs::write(&path, format!("users = [{users}]\n")).unwrap();
+    terrace_server::Configuration::load(Some(&path), [], []).unwrap()
+}
+
+#[test]
+fn users_may_stand_in_the_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = "\n  'user bob on >p ~b* resetchannels -@all +get +set', # the shop\n  'user eve off',\n";
+    let server = TestServer::start_with(|config| config.configuration = with_users(dir.path(), users));
+    let mut admin = server.client();
+    assert_eq!(strings(&admin.run("ACL USERS")), ["bob", "default", "eve"]);
+    let mut bob = server.client();
+    bob.expect("AUTH bob p", "+OK");
+    bob.expect("SET b1 v", "+OK");
+    assert!(bob.raw("GET a").starts_with("-NOPERM"));
+    assert!(server.client().raw("AUTH eve x").starts_with("-WRONGPASS"));
+    assert!(admin.raw("ACL SAVE").contains("not configured to use an ACL file"));
+    assert!(!admin.raw("CONFIG GET *").contains("users"));
+
+    // A default user with rules of its own does without `requirepass`; one without them has it.
+    let own = "'user default on >own ~* &* +@all'";
+    for (users, password) in [(own, "own"), ("'user eve off'", "given")] {
+        let server = TestServer::start_with(|config| {
+            config.configuration = with_users(dir.path(), users);
+            config.configuration.set("requirepass", "given").unwrap();
+            config.requirepass = Some("given".into());
+        });
+        let mut client = server.client();
+        client.expect("PING", "-NOAUTH Authentication required.");
+        client.expect(&format!("AUTH {password}"), "+OK");
+    }
+}
+
+/// Everything that is wrong is told at once, with the file, the user and the rule, but no password.
+#[test]
+fn users_that_cannot_be_are_refused_at_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = terrace::Db::open(dir.path().join("store")).unwrap();
+    let refusal = |configuration: terrace_server::Configuration| {
+        let mut config = terrace_server::ServerConfig::new(store.clone());
+        (config.port, config.configuration) = (0, configuration);
+        terrace_server::Server::bind(config).err().unwrap().to_string()
+    };
+    let said = refusal(with_users(
+        dir.path(),
+        "'user a on +nope', 'user b on #secret', 'user c ~* ~x', 'user a off', 'alice on', 'user b off'",
+    ));
+    let file = dir.path().join("terrace.toml").display().to_string();
+    for expected in [
+        format!("{file}: users, number 1: user 'a': Error in applying operation '+nope': Unknown command"),
+        format!("{file}: users, number 2: user 'b': The password hash must be"),
+        format!("{file}: users, number 3: user 'c': Error in applying operation '~x': Adding a pattern"),
+        format!("{file}: users, number 5: line should start with user keyword"),
+    ] {
+        assert!(said.contains(&expected), "{expected}\n{said}");
+    }
+    assert!(!said.contains("secret"), "{said}");
+    let said = refusal(with_users(dir.path(), "'user a off', 'user a on'"));
+    assert!(said.ends_with("users, number 2: Duplicate user 'a' found."), "{said}");
+    let mut both = with_users(dir.path(), "'user a off'");
+    both.set("aclfile", "users.acl").unwrap();
+    assert!(refusal(both).contains("in the aclfile users.acl"));
+}

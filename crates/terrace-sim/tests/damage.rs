@@ -42,7 +42,7 @@ fn put(db: &Db, model: &mut Model, keys: std::ops::Range<u32>) {
 
 fn delete_range(db: &Db, model: &mut Model, low: &str, high: &str) {
     db.delete_range(low..high).unwrap();
-    model.retain(|key, _| key < &low.into() || key >= &high.into());
+    model.retain(|key, _| key.as_slice() < low.as_bytes() || key.as_slice() >= high.as_bytes());
 }
 
 /// A store with tables in two levels that was closed.

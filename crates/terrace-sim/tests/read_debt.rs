@@ -42,8 +42,8 @@ fn compact(db: &Db) -> bool {
 #[test]
 fn scans_that_have_paid_for_the_merge_get_it() {
     let db = loaded();
-    // Each scan pays 256 bytes for each of the two runs.
-    let scans = table_bytes(&db).div_ceil(512);
+    // Each scan pays 1 KiB for each of the two runs.
+    let scans = table_bytes(&db).div_ceil(2048);
     for _ in 0..scans - 1 {
         assert!(db.range(7u32.to_be_bytes()..).next().is_some());
     }
@@ -58,8 +58,8 @@ fn scans_that_have_paid_for_the_merge_get_it() {
 #[test]
 fn gets_pay_for_runs_that_do_not_have_their_key() {
     let db = loaded();
-    // Of the keys 1, 7, 13, … in the range of both runs neither has any: 32 bytes each.
-    let gets = usize::try_from(table_bytes(&db).div_ceil(32)).unwrap();
+    // Of the keys 1, 7, 13, … in the range of both runs neither has any: 128 bytes each.
+    let gets = usize::try_from(table_bytes(&db).div_ceil(128)).unwrap();
     for n in (1..KEYS - 2).step_by(6).cycle().take(gets) {
         assert!(db.get(n.to_be_bytes()).unwrap().is_some());
     }

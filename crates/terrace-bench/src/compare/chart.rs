@@ -4,7 +4,8 @@ use super::summary::Summary;
 use crate::store::Engine;
 use crate::svg::{Dot, DotPlot};
 
-const COLOURS: [(Engine, &str); 7] = [
+const COLOURS: [(Engine, &str); 8] = [
+    (Engine::TerraceMapped, "#2b6f6c"),
     (Engine::RocksDb, "#d9822b"),
     (Engine::Fjall, "#3b82c4"),
     (Engine::Lmdb, "#3a9d5d"),

@@ -1,6 +1,6 @@
 //! A plain client, for the first answer of a server and for looking up what was written.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -50,7 +50,11 @@ impl Client {
         self.input.clear();
         let mut buffer = [0; 4096];
         loop {
-            let count = self.stream.read(&mut buffer)?;
+            let count = match self.stream.read(&mut buffer) {
+                // A process that is stopped for a while and goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             ensure!(count > 0, "the server closed the connection");
             self.input.extend_from_slice(&buffer[..count]);
             if let Some((value, _)) = decode_reply(&self.input)? {

@@ -120,6 +120,9 @@ pub(crate) const FILTER_BITS: u8 = 10;
 pub enum Engine {
     /// Terrace.
     Terrace,
+    /// Terrace with its tables uncompressed and mapped: for data that stays in the page cache.
+    #[serde(rename = "terrace-mapped")]
+    TerraceMapped,
     /// `RocksDB`, as its Rust binding builds it.
     RocksDb,
     /// fjall 3.
@@ -138,8 +141,9 @@ pub enum Engine {
 
 impl Engine {
     /// All of them with their names.
-    pub const ALL: [(Self, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str); 9] = [
         (Self::Terrace, "terrace"),
+        (Self::TerraceMapped, "terrace-mapped"),
         (Self::RocksDb, "rocksdb"),
         (Self::Fjall, "fjall"),
         (Self::Lmdb, "lmdb"),
@@ -164,7 +168,7 @@ impl Engine {
     /// Whether this build contains it.
     pub fn built(self) -> bool {
         match self {
-            Self::Terrace | Self::Raw => true,
+            Self::Terrace | Self::TerraceMapped | Self::Raw => true,
             Self::RocksDb => cfg!(feature = "peer-rocksdb"),
             Self::Fjall => cfg!(feature = "peer-fjall"),
             Self::Lmdb => cfg!(feature = "peer-lmdb"),
@@ -176,18 +180,19 @@ impl Engine {
 
     /// Whether it is a store to compare with, and not Terrace or the yardstick.
     pub fn is_peer(self) -> bool {
-        !matches!(self, Self::Terrace | Self::Raw)
+        !matches!(self, Self::Terrace | Self::TerraceMapped | Self::Raw)
     }
 
     /// Whether it syncs every [`INTERVAL_MS`] by itself; the others are told to.
     pub(crate) fn syncs_itself(self) -> bool {
-        matches!(self, Self::Terrace | Self::Sled)
+        matches!(self, Self::Terrace | Self::TerraceMapped | Self::Sled)
     }
 
     /// Opens, and if need be creates, the store in `dir`, which exists.
     pub(crate) fn open(self, dir: &Path, setup: &Setup) -> Result<Box<dyn Store>> {
         Ok(match self {
             Self::Terrace => Box::new(terrace::Terrace::open(dir, setup)?),
+            Self::TerraceMapped => Box::new(terrace::Terrace::open_mapped(dir, setup)?),
             Self::Raw => Box::new(raw::Raw::open(dir, setup)?),
             #[cfg(feature = "peer-rocksdb")]
             Self::RocksDb => Box::new(rocksdb::Rocks::open(dir, setup)?),

@@ -29,7 +29,7 @@ impl Rocks {
         options.increase_parallelism(BACKGROUND_THREADS as i32);
         // The log's write of one group overlaps the memtable's of the one before; worth it with many threads.
         options.set_enable_pipelined_write(true);
-        // As Terrace: the upper levels are rewritten often and stay as they are, the rest gets LZ4.
+        // As its tuning guide has it: the upper levels are rewritten often and stay as they are, the rest gets LZ4.
         let (none, lz4) = (DBCompressionType::None, DBCompressionType::Lz4);
         options.set_compression_per_level(&[none, none, lz4, lz4, lz4, lz4, lz4]);
         options.set_block_based_table_factory(&table_options(setup));

@@ -27,7 +27,7 @@ impl Surreal {
             .with_block_size(BLOCK_BYTES)
             .with_max_memtable_size(setup.write_buffer_bytes as usize)
             .with_block_cache_capacity(setup.cache_bytes)
-            // As Terrace, with the fast compression that it has.
+            // As the others, with the fast compression that it has.
             .with_compression_per_level(vec![
                 CompressionType::None,
                 CompressionType::None,

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ::terrace::{Db, Durability, Options};
+use ::terrace::{Compression, Db, Durability, Options};
 use anyhow::Result;
 
 use super::{
@@ -20,21 +20,33 @@ pub(super) struct Terrace(Db);
 impl Terrace {
     /// Opens the store.
     pub(super) fn open(dir: &Path, setup: &Setup) -> Result<Self> {
-        let durability = match setup.durability {
-            Level::Process => Durability::Process,
-            Level::Interval => Durability::Interval(Duration::from_millis(INTERVAL_MS)),
-            Level::Sync => Durability::Sync,
-        };
-        let options = Options::new()
-            .memory_budget(budget_bytes(setup))
-            .write_buffer(setup.write_buffer_bytes)
-            .shards(setup.shards)
-            .background_threads(BACKGROUND_THREADS)
-            .block_bytes(BLOCK_BYTES)
-            .filter_bits_per_key(FILTER_BITS)
-            .durability(durability);
+        Self::open_with(options(setup), dir)
+    }
+
+    /// Opens it for data that stays in the page cache, which is lent by the kernel as LMDB's is.
+    pub(super) fn open_mapped(dir: &Path, setup: &Setup) -> Result<Self> {
+        Self::open_with(options(setup).map_tables(true).compression(Compression::None), dir)
+    }
+
+    fn open_with(options: Options, dir: &Path) -> Result<Self> {
         Ok(Self(options.open(dir.join("terrace"))?))
     }
+}
+
+fn options(setup: &Setup) -> Options {
+    let durability = match setup.durability {
+        Level::Process => Durability::Process,
+        Level::Interval => Durability::Interval(Duration::from_millis(INTERVAL_MS)),
+        Level::Sync => Durability::Sync,
+    };
+    Options::new()
+        .memory_budget(budget_bytes(setup))
+        .write_buffer(setup.write_buffer_bytes)
+        .shards(setup.shards)
+        .background_threads(BACKGROUND_THREADS)
+        .block_bytes(BLOCK_BYTES)
+        .filter_bits_per_key(FILTER_BITS)
+        .durability(durability)
 }
 
 /// The budget that leaves `cache_bytes` for cached blocks: it also has to hold two write buffers, the resident

@@ -183,6 +183,10 @@ fn durability(configuration: &Configuration) -> Durability {
 
 /// Why there is no server, and the way out.
 fn cannot_listen(bind: IpAddr, port: u16, flag: &str, error: &io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::InvalidData {
+        // It is not about the address: what the configuration says, about users for instance, cannot be used.
+        return Failure::error(Code::Usage, error.to_string());
+    }
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => format!("; is another server running there? --{flag} takes another port"),
         io::ErrorKind::AddrNotAvailable => "; it has to be an address of this machine".into(),

@@ -1,4 +1,5 @@
-//! The file of users (`aclfile`): a line for each, in the words of `ACL LIST`. Reading it is all or nothing.
+//! Lists of users, a line for each in the words of `ACL LIST`: the file of users (`aclfile`), and the parameter `users` of
+//! the configuration file. Reading one is all or nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -28,31 +29,44 @@ pub(super) fn read(path: &Path, every_channel: bool) -> Result<Listed, String> {
 }
 
 fn parse(text: &[u8], place: &str, every_channel: bool) -> Result<Listed, String> {
+    let lines = text.split(|byte| *byte == b'\n').enumerate();
+    let lines = lines.map(|(at, line)| (format!("{place}:{}", at + 1), line.trim_ascii()));
+    parse_lines(lines.filter(|(_, line)| !line.is_empty()), every_channel).map_err(|errors| {
+        format!(
+            "{errors}WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
+        )
+    })
+}
+
+/// Reads the users of a configuration; the error says everything that is wrong with them.
+pub(super) fn parse_configured(lines: &[String], place: &str, every_channel: bool) -> Result<Listed, String> {
+    let lines = lines.iter().enumerate();
+    let lines =
+        lines.map(|(at, line)| (format!("{place}: users, number {}", at + 1), line.trim().as_bytes()));
+    parse_lines(lines, every_channel).map_err(|errors| errors.trim_end().into())
+}
+
+/// Reads lines, each with its place.
+fn parse_lines<'l>(
+    lines: impl Iterator<Item = (String, &'l [u8])>,
+    every_channel: bool,
+) -> Result<Listed, String> {
     let (mut users, mut errors): (Listed, String) = (BTreeMap::new(), String::new());
-    for (at, line) in text.split(|byte| *byte == b'\n').enumerate() {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            continue;
-        }
+    for (place, line) in lines {
         match parse_line(line, every_channel) {
             Ok((name, _)) if users.contains_key(&name) => {
                 let name = String::from_utf8_lossy(&name);
-                let _ = write!(errors, "{place}:{}: Duplicate user '{name}' found. ", at + 1);
+                let _ = write!(errors, "{place}: Duplicate user '{name}' found. ");
             }
             Ok((name, rules)) => {
                 users.insert(name, rules);
             }
             Err(error) => {
-                let _ = write!(errors, "{place}:{}: {error}. ", at + 1);
+                let _ = write!(errors, "{place}: {error}. ");
             }
         }
     }
-    if errors.is_empty() {
-        return Ok(users);
-    }
-    Err(format!(
-        "{errors}WARNING: ACL errors detected, no change to the previously active ACL rules was performed"
-    ))
+    if errors.is_empty() { Ok(users) } else { Err(errors) }
 }
 
 fn parse_line(line: &[u8], every_channel: bool) -> Result<(Vec<u8>, Rules), String> {
@@ -64,18 +78,24 @@ fn parse_line(line: &[u8], every_channel: bool) -> Result<(Vec<u8>, Rules), Stri
     if words::has_spaces(name) {
         return Err(format!("username '{}' contains invalid characters", String::from_utf8_lossy(name)));
     }
-    let merged = words::merge_selectors(given).map_err(|_| "Unmatched parenthesis in selector definition")?;
+    let user = String::from_utf8_lossy(name);
+    let merged = words::merge_selectors(given)
+        .map_err(|_| format!("user '{user}': Unmatched parenthesis in selector definition"))?;
     let mut rules = Rules::new(every_channel);
     for rule in merged {
-        rules.apply(&rule).map_err(|error| match error {
-            // Any other rule might be a password.
-            RuleError::Unknown => {
-                format!("Error in applying operation '{}': {error}", String::from_utf8_lossy(&rule))
-            }
-            _ => error.to_string(),
+        rules.apply(&rule).map_err(|error| match shown(&rule, error) {
+            Some(rule) => format!("user '{user}': Error in applying operation '{rule}': {error}"),
+            None => format!("user '{user}': {error}"),
         })?;
     }
     Ok((name.to_vec(), rules))
+}
+
+/// A rule as an error may show it: not if it is, or may be meant as, a password.
+fn shown(rule: &[u8], error: RuleError) -> Option<String> {
+    let first = rule.first().copied().unwrap_or_default();
+    let is_known = error == RuleError::Unknown || b"~%&+-(@".contains(&first);
+    is_known.then(|| String::from_utf8_lossy(rule).into_owned())
 }
 
 #[cfg(test)]
@@ -89,11 +109,11 @@ mod tests {
         let said = parse(text, "f", false).unwrap_err();
         for part in [
             "f:3: line should start",
-            "f:4: Error in applying operation '+nope': Unknown command",
+            "f:4: user 'b': Error in applying operation '+nope': Unknown command",
             "f:5: Duplicate user 'a'",
-            "f:6: Unmatched parenthesis",
+            "f:6: user 'c': Unmatched parenthesis",
             "f:7: unbalanced quotes",
-            "f:8: The password hash must be",
+            "f:8: user 'e': The password hash must be",
             "no change to the previously active",
         ] {
             assert!(said.contains(part), "{part} in {said}");

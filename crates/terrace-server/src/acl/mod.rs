@@ -180,7 +180,21 @@ impl Users {
         every_channel: bool,
         password: &[u8],
     ) -> Result<Vec<Arc<User>>, String> {
-        let listed = file::read(path, every_channel)?;
+        Ok(self.replace(file::read(path, every_channel)?, password))
+    }
+
+    /// The same with the users of a configuration, which `place` names.
+    pub(crate) fn configure(
+        &self,
+        (lines, place): (&[String], &str),
+        every_channel: bool,
+        password: &[u8],
+    ) -> Result<(), String> {
+        self.replace(file::parse_configured(lines, place, every_channel)?, password);
+        Ok(())
+    }
+
+    fn replace(&self, listed: file::Listed, password: &[u8]) -> Vec<Arc<User>> {
         let mut all = self.all.write();
         let mut touched = Vec::new();
         let is_listed = |name: &[u8]| listed.contains_key(name);
@@ -207,7 +221,7 @@ impl Users {
                 }
             }
         }
-        Ok(touched)
+        touched
     }
 
     /// Writes the users to a file, in one step.

@@ -43,6 +43,7 @@ struct Value {
 #[derive(Clone, Debug)]
 pub struct Configuration {
     values: Vec<Value>,
+    users: Vec<String>,
     file: Option<PathBuf>,
 }
 
@@ -50,7 +51,7 @@ impl Default for Configuration {
     fn default() -> Self {
         let value =
             |parameter: &'static Parameter| Value { parameter, text: parameter.default.into(), given: false };
-        Self { values: all().map(value).collect(), file: None }
+        Self { values: all().map(value).collect(), users: Vec::new(), file: None }
     }
 }
 
@@ -70,7 +71,9 @@ impl Configuration {
     ) -> Result<Self, ConfigError> {
         let mut configuration = Self::default();
         if let Some(path) = path {
-            configuration.set_all(file::read(path)?, |name| format!("{}: {name}", path.display()))?;
+            let contents = file::read(path)?;
+            configuration.set_all(contents.values, |name| format!("{}: {name}", path.display()))?;
+            configuration.users = contents.users;
             configuration.file = Some(path.into());
         }
         let ours = environment.into_iter().filter(|(name, value)| {
@@ -167,6 +170,12 @@ impl Configuration {
     /// Whether a yes-or-no parameter is on.
     pub fn is_on(&self, name: &str) -> bool {
         self.get(name) == "yes"
+    }
+
+    /// The users that stand in the file, a line for each in the words of `ACL LIST`. They are checked when a server
+    /// starts with them.
+    pub fn users(&self) -> &[String] {
+        &self.users
     }
 
     /// The file it was read from.

@@ -1,4 +1,5 @@
-//! The configuration file: TOML, one key for each parameter, no tables.
+//! The configuration file: TOML, one key for each parameter, no tables; and `users`, a list of lines as `ACL LIST` shows
+//! them, which is no parameter, because it holds passwords and `ACL SETUSER` changes users.
 //!
 //! A value may be written as TOML has it: `true` for `yes`, a number, or a list for what Redis writes as several
 //! words. Rewriting keeps comments and order, and replaces the file in one step, so that a crash leaves the old one
@@ -15,11 +16,26 @@ use super::{ConfigError, Kind, Parameter};
 /// A file that is longer is no configuration.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
-/// The names and values of a file.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
+/// The key of the users.
+const USERS: &str = "users";
+
+/// What stands in a file.
+#[derive(Debug)]
+pub(super) struct Contents {
+    /// Names and values of parameters.
+    pub(super) values: Vec<(String, String)>,
+    /// A line for each user.
+    pub(super) users: Vec<String>,
+}
+
+/// Reads a file.
+pub(super) fn read(path: &Path) -> Result<Contents, ConfigError> {
     let document = parse(path)?;
-    document
+    let users =
+        document.get(USERS).map(users_of).transpose().map_err(|error| error.within(path.display()))?;
+    let values = document
         .iter()
+        .filter(|(name, _)| *name != USERS)
         .map(|(name, item)| {
             let text = item.as_value().and_then(text_of);
             let text = text.ok_or_else(|| {
@@ -27,7 +43,18 @@ pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, ConfigError> {
             });
             Ok((name.to_ascii_lowercase(), text.map_err(|error| error.within(path.display()))?))
         })
-        .collect()
+        .collect::<Result<_, _>>()?;
+    Ok(Contents { values, users: users.unwrap_or_default() })
+}
+
+/// The lines of `users`. What stands there instead is not shown, for it may have passwords.
+fn users_of(item: &Item) -> Result<Vec<String>, ConfigError> {
+    let lines = item.as_array().map(|lines| lines.iter().map(|line| line.as_str().map(str::to_string)));
+    let lines = lines.and_then(Iterator::collect::<Option<_>>);
+    lines.ok_or_else(|| {
+        ConfigError::new("it takes a list of texts such as \"user alice on >password ~cache:* +@read\"")
+            .within(USERS)
+    })
 }
 
 fn parse(path: &Path) -> Result<DocumentMut, ConfigError> {
@@ -113,7 +140,8 @@ mod tests {
     use super::*;
 
     const FILE: &str = "# The server of the shop.\nmaxclients = 50 # few\nrequirepass = \"old\"\nsave = []\n\
-        client-output-buffer-limit = [\"normal\", 0, 0, 0]\nprotected-mode = false\n";
+        client-output-buffer-limit = [\"normal\", 0, 0, 0]\nprotected-mode = false\n\
+        users = [\n  # reads\n  \"user alice on nopass +@read\",\n]\n";
 
     #[test]
     fn rewriting_updates_adds_and_keeps_comments() {
@@ -122,6 +150,7 @@ mod tests {
         fs::write(&path, FILE).unwrap();
         let mut configuration = Configuration::load(Some(&path), [], []).unwrap();
         assert_eq!(configuration.get("protected-mode"), "no");
+        assert_eq!(configuration.users(), ["user alice on nopass +@read"]);
         for (name, value) in [("maxclients", "60"), ("timeout", "7"), ("loglevel", "debug"), ("hz", "10")] {
             configuration.set(name, value).unwrap();
         }
@@ -141,6 +170,8 @@ mod tests {
             ("port = \n", "line 1"),
             ("[port]\nx = 1\n", "port: it takes a text"),
             ("port = 2020-01-01\n", "port: it takes a text"),
+            ("users = \"user a on\"\n", "users: it takes a list of texts"),
+            ("users = [1]\n", "users: it takes a list of texts"),
             ("port = 70000\n", "port: argument must be between 0 and 65535"),
         ] {
             fs::write(&path, content).unwrap();

@@ -244,10 +244,12 @@ impl Options {
     }
 
     /// Whether table files are read through mappings instead of system calls, where the file system has them;
-    /// default `false`. Reads that miss the cache get cheaper while the files are in the page cache. In return an
-    /// I/O error, or a file that somebody else cuts while the store is open, is no [`Error::Io`] any more but a
-    /// signal (`SIGBUS`) that ends the process, and the kernel may count mapped pages as the process's. Blocks are
-    /// copied into the cache and checked against their checksums as ever. The log is not concerned.
+    /// default `false`. Reads that miss the cache get cheaper while the files are in the page cache; most of all with
+    /// [`Compression::None`], because uncompressed blocks are read in place, and are all the time as fast as cached
+    /// ones. In return an I/O error, or a file that somebody else cuts while the store is open, is no [`Error::Io`]
+    /// any more but a signal (`SIGBUS`) that ends the process, and the kernel may count mapped pages as the process's:
+    /// they are not in the memory budget. Blocks are checked against their checksums when they are first read, and
+    /// again after they have left the cache. The log is not concerned.
     ///
     /// [`Error::Io`]: crate::Error::Io
     pub fn map_tables(mut self, on: bool) -> Self {

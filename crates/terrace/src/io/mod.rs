@@ -102,6 +102,10 @@ pub trait File: Send + Sync + Debug {
     fn sync(&self) -> io::Result<()>;
     /// The length in bytes.
     fn len(&self) -> io::Result<u64>;
+    /// The whole content, if the file is read through a mapping (see [`Fs::open_mapped`]).
+    fn mapped(&self) -> Option<&[u8]> {
+        None
+    }
     /// Whether the file is empty.
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)

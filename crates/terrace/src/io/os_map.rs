@@ -1,5 +1,5 @@
-//! Files that never change any more, read through a mapping: a read is a copy out of the page cache without a
-//! system call.
+//! Files that never change any more, read through a mapping: what is read lies in the page cache, and needs neither a
+//! system call nor a copy.
 //!
 //! The mapping has the length that the file had when it was opened, and no read goes beyond it. What no check can
 //! catch is a page that the kernel fails to bring in: because the device fails, or because somebody has cut the
@@ -35,21 +35,26 @@ struct MappedFile {
     file: fs::File,
 }
 
-impl File for MappedFile {
+impl MappedFile {
     #[allow(unsafe_code)]
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping has this length and lives as long as `self`, and no byte is written through it. Only
+        // files that never change any more are opened here: whoever writes into the files of an open store, from
+        // another process, breaks this as he breaks the store.
+        unsafe { std::slice::from_raw_parts(self.map.as_ptr(), self.map.len()) }
+    }
+}
+
+impl File for MappedFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let start = usize::try_from(offset).map_err(|_| ErrorKind::UnexpectedEof)?;
-        let end = start.checked_add(buf.len()).filter(|end| *end <= self.map.len());
-        if end.is_none() {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        // SAFETY: the range lies inside the mapping, which lives as long as `self`. It is copied from through raw
-        // pointers, so no reference is made to memory that another process might change, and whatever the bytes
-        // are, they are valid ones. `buf` is ours alone, so the two do not overlap.
-        unsafe {
-            std::ptr::copy_nonoverlapping(self.map.as_ptr().add(start), buf.as_mut_ptr(), buf.len());
-        }
+        let end = start.checked_add(buf.len()).ok_or(ErrorKind::UnexpectedEof)?;
+        buf.copy_from_slice(self.bytes().get(start..end).ok_or(ErrorKind::UnexpectedEof)?);
         Ok(())
+    }
+
+    fn mapped(&self) -> Option<&[u8]> {
+        Some(self.bytes())
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

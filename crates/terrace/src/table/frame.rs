@@ -11,8 +11,10 @@
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Compression;
+use super::plain::Plain;
 use crate::base::compression::{compress, decompress};
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result, checksum};
@@ -68,6 +70,20 @@ thread_local! {
 
 /// A buffer that has grown beyond this for one huge block is not kept.
 const KEPT_BYTES_MAX: usize = 256 << 10;
+
+/// Reads the block at `handle`: in place where it lies uncompressed in a mapping, otherwise as `read` does.
+pub(super) fn read_in_place(file: &Arc<dyn File>, path: &Path, id: FileId, handle: Handle) -> Result<Plain> {
+    let Some(mapped) = file.mapped() else { return read(&**file, path, id, handle).map(Plain::from) };
+    let start = handle.offset as usize;
+    let Some(stored) = mapped.get(start..).and_then(|rest| rest.get(..handle.len as usize)) else {
+        let detail = format!("expected {} bytes, found the end of the file", handle.len);
+        return Err(Error::corruption(path, handle.offset, detail));
+    };
+    match opened(path, id, handle.offset, stored)? {
+        Opened::Plain(body) => Ok(Plain::lent(Arc::clone(file), start..start + body.len())),
+        Opened::Decompressed(plain) => Ok(plain.into()),
+    }
+}
 
 /// Reads the block at `handle` and gives back its plain bytes. The caller has checked that the handle lies
 /// inside the file, which bounds the allocation.
@@ -136,15 +152,30 @@ fn verify<'s>(path: &Path, id: FileId, offset: u64, stored: &'s [u8]) -> Result<
 
 /// Checks a stored block and gives back its plain bytes.
 pub(super) fn open(path: &Path, id: FileId, offset: u64, stored: &[u8]) -> Result<Vec<u8>> {
+    Ok(match opened(path, id, offset, stored)? {
+        Opened::Plain(body) => body.to_vec(),
+        Opened::Decompressed(plain) => plain,
+    })
+}
+
+/// A checked block.
+enum Opened<'s> {
+    /// Stored as it is, and that at the front.
+    Plain(&'s [u8]),
+    /// Was compressed.
+    Decompressed(Vec<u8>),
+}
+
+fn opened<'s>(path: &Path, id: FileId, offset: u64, stored: &'s [u8]) -> Result<Opened<'s>> {
     let corrupt = |detail: String| Err(Error::corruption(path, offset, detail));
     let checked = verify(path, id, offset, stored)?;
     let Some((&kind, body)) = checked.split_last() else {
         return corrupt("expected a compression byte, found none".to_string());
     };
     if kind == Compression::None as u8 {
-        return Ok(body.to_vec());
+        return Ok(Opened::Plain(body));
     }
-    decompress(kind, body).or_else(corrupt)
+    decompress(kind, body).map(Opened::Decompressed).or_else(corrupt)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::filter::Filter;
 use super::footer::{FOOTER_BYTES, Footer};
 use super::frame::{self, Handle};
 use super::index::Index;
+use super::plain::Plain;
 use super::properties::Properties;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
@@ -113,11 +114,10 @@ impl Loaded {
 
     /// Reads data block `i` from the file, past the cache.
     pub(super) fn read_block(&self, i: usize) -> Result<Block> {
-        let plain = frame::read(&*self.file, &self.path, self.id, self.index.handle(i))?;
-        self.decoded(i, plain)
+        self.decoded(i, frame::read_in_place(&self.file, &self.path, self.id, self.index.handle(i))?)
     }
 
-    fn decoded(&self, i: usize, plain: Vec<u8>) -> Result<Block> {
+    fn decoded(&self, i: usize, plain: Plain) -> Result<Block> {
         let offset = self.index.handle(i).offset;
         Block::decode(plain).map_err(|detail| Error::corruption(&self.path, offset, detail))
     }
@@ -145,7 +145,7 @@ impl Loaded {
             return Ok(None);
         };
         self.cache.count_miss();
-        let block = Arc::new(self.decoded(i, plain)?);
+        let block = Arc::new(self.decoded(i, plain.into())?);
         self.slots.offer(i, &block);
         Ok(Some(block))
     }

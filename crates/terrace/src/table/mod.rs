@@ -21,6 +21,7 @@ pub(crate) mod fuzzing;
 mod index;
 mod loaded;
 mod meta;
+mod plain;
 mod prefetch;
 mod properties;
 mod reader;

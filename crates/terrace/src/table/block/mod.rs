@@ -40,6 +40,7 @@ pub(super) mod tests;
 
 pub(super) use build::BlockBuilder;
 
+use super::plain::Plain;
 use crate::base::id::MAX_SEQNO;
 use crate::base::slice::Backing;
 use crate::base::{EntryMeta, Kind, Seqno, Slice};
@@ -84,10 +85,10 @@ impl Column {
     }
 }
 
-/// A decoded block: the plain bytes and where its columns lie.
+/// A decoded block: the plain bytes, wherever they are, and where its columns lie.
 #[derive(Debug)]
 pub(crate) struct Block {
-    data: Vec<u8>,
+    data: Plain,
     entries: usize,
     key_form: KeyForm,
     shared_meta: u8,
@@ -140,7 +141,8 @@ fn one_of(what: &str, found: u8, allowed: &[u8]) -> Result<u8, String> {
 
 impl Block {
     /// Checks plain bytes and finds the columns; the error says what was expected and found.
-    pub(super) fn decode(data: Vec<u8>) -> Result<Self, String> {
+    pub(super) fn decode(data: impl Into<Plain>) -> Result<Self, String> {
+        let data = data.into();
         let Some(header) = data.first_chunk::<HEADER_BYTES>() else {
             return Err(format!("expected a block header of {HEADER_BYTES} bytes, found {}", data.len()));
         };
@@ -275,7 +277,7 @@ impl Block {
 
     /// Memory held, for the budget.
     pub(super) fn memory_bytes(&self) -> u64 {
-        (self.data.capacity() + size_of::<Self>() + 2 * size_of::<usize>()) as u64
+        (self.data.heap_bytes() + size_of::<Self>() + 2 * size_of::<usize>()) as u64
     }
 
     #[inline]

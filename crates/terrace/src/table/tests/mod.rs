@@ -2,6 +2,7 @@
 
 mod damage;
 mod eviction;
+mod in_place;
 mod lookup;
 mod round_trip;
 
