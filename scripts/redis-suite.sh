@@ -51,8 +51,8 @@ for program in redis-cli redis-benchmark redis-server; do
   if found=$(command -v "$program"); then ln -s "$found" "$work/src/$program"; fi
 done
 
-# These use lists, sets, sorted sets or streams halfway through, and what they leave undone (an open MULTI, events that
-# nobody raises) spoils or holds up the tests that follow.
+# These use lists, sets, sorted sets, streams, scripts, eviction or the files of an AOF halfway through, and what they leave
+# undone (an open MULTI, a client that tracks, events that nobody raises) spoils or holds up the tests that follow.
 cat >"$work/skip" <<'END'
 command stats for MULTI
 command stats for scripts
@@ -62,6 +62,10 @@ Keyspace notifications: set events test
 Keyspace notifications: zset events test
 Keyspace notifications: stream events test
 Keyspace notifications: evicted events
+Tracking invalidation message of eviction keys should be before response
+Unblocked BLMOVE gets notification after response
+/propagated to replica
+/propagated as absolute timestamp in milliseconds in AOF
 END
 runner_args+=(--skipfile "$work/skip")
 

@@ -198,7 +198,7 @@ impl Tracker {
         let mut table = self.table.lock();
         (table.readers, table.items) = (IndexMap::new(), 0);
         for tracked in table.clients.values() {
-            tracked.send(shared, |redirected| Push::Invalidation { keys: None, redirected });
+            tracked.send(shared, |reader| Push::Invalidation { keys: None, reader });
         }
     }
 
@@ -229,7 +229,7 @@ impl Table {
         for reader in readers {
             let Some(tracked) = self.clients.get(&reader).filter(|t| !t.options.broadcast) else { continue };
             if !(tracked.options.no_loop && reader == by) {
-                tracked.send(shared, |redirected| Push::invalidation([&key[..]].into_iter(), redirected));
+                tracked.send(shared, |reader| Push::invalidation([&key[..]].into_iter(), reader));
             }
         }
     }
@@ -240,19 +240,19 @@ impl Table {
         let wanted = |hit: &&&(Name, u64)| !(tracked.options.no_loop && hit.1 == client);
         let keys: BTreeSet<&[u8]> = hits.iter().filter(wanted).map(|(key, _)| &key[..]).collect();
         if !keys.is_empty() {
-            tracked.send(shared, |redirected| Push::invalidation(keys.into_iter(), redirected));
+            tracked.send(shared, |reader| Push::invalidation(keys.into_iter(), reader));
         }
     }
 }
 
 impl Tracked {
     /// Sends a push to the client, or to the one that it redirects to.
-    fn send(&self, shared: &Shared, push: impl FnOnce(bool) -> Push) {
+    fn send(&self, shared: &Shared, push: impl FnOnce(Option<Place>) -> Push) {
         let redirect = self.options.redirect;
         let (push, place) = if redirect == 0 {
-            (push(false), self.place)
+            (push(None), self.place)
         } else if let Some(target) = shared.clients.place(redirect) {
-            (push(true), target)
+            (push(Some(self.place)), target)
         } else {
             (Push::BrokenRedirect(redirect), self.place)
         };

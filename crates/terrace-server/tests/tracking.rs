@@ -107,6 +107,25 @@ fn broadcast_tells_of_all_keys_with_a_prefix() {
     assert_eq!(raw(&mut listener), invalidated(&["theirs"]));
 }
 
+/// An invalidation for a client that was just leaving was lost: the client whose cache it was about heard neither of the
+/// key nor of the broken redirection, and kept an old value. The test beside this one waits until the target is gone;
+/// Redis's own tests do not, and one of them waited here for ever.
+#[test]
+fn an_invalidation_that_finds_nobody_comes_back_as_a_broken_redirection() {
+    let server = TestServer::start();
+    let (mut reader, mut writer) = (resp3(&server), server.client());
+    for round in 0..40 {
+        let mut target = resp3(&server);
+        let id = target.raw("CLIENT ID").trim_end().trim_start_matches(':').to_string();
+        reader.expect(&format!("CLIENT TRACKING ON REDIRECT {id}"), "+OK");
+        reader.run("GET k");
+        target.expect("QUIT", "+OK");
+        writer.expect(&format!("SET k {round}"), "+OK");
+        assert_eq!(raw(&mut reader), format!(">2\r\n$21\r\ntracking-redir-broken\r\n:{id}\r\n"));
+        reader.expect("CLIENT TRACKING OFF", "+OK");
+    }
+}
+
 #[test]
 fn invalidations_go_to_another_connection_of_the_old_protocol() {
     let server = TestServer::start();

@@ -122,7 +122,9 @@ impl<'a> SetOptions<'a> {
         let mut rest = args.iter();
         while let Some(arg) = rest.next() {
             let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
-            let no_time_yet = !options.keeps_ttl && !options.persists && options.expiry.is_none();
+            // The same option again is taken, as in Redis, and the last one counts.
+            let other = |unit: &Unit| options.expiry.is_some_and(|(given, _)| given != *unit);
+            let may_expire = |unit: &Unit| !options.keeps_ttl && !options.persists && !other(unit);
             if set && is("nx") && options.condition != Condition::IfPresent {
                 options.condition = Condition::IfAbsent;
             } else if set && is("xx") && options.condition != Condition::IfAbsent {
@@ -133,7 +135,7 @@ impl<'a> SetOptions<'a> {
                 options.keeps_ttl = true;
             } else if !set && is("persist") && options.expiry.is_none() {
                 options.persists = true;
-            } else if let Some(unit) = Unit::of_option(arg).filter(|_| no_time_yet) {
+            } else if let Some(unit) = Unit::of_option(arg).filter(may_expire) {
                 options.expiry = Some((unit, rest.next().ok_or(SYNTAX)?));
             } else {
                 return Err(SYNTAX);

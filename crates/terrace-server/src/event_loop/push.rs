@@ -3,17 +3,21 @@
 use std::sync::Arc;
 
 use super::EventLoop;
-use crate::pubsub::Push;
+use crate::pubsub::{Push, send};
 
 impl EventLoop {
     /// Appends a push to the output of each of its receivers that is still there and still wants it.
     pub(super) fn deliver(&mut self, push: &Arc<Push>, to: &[(usize, u64)]) {
         self.handle.push_taken(push.bytes());
         for (slot, client) in to {
-            let Some(connection) = self.client_in(*slot, *client) else { continue };
-            if connection.closing || connection.dead {
+            let there = self.client_in(*slot, *client);
+            let Some(connection) = there.filter(|connection| !connection.closing && !connection.dead) else {
+                if let Push::Invalidation { reader: Some(reader), .. } = &**push {
+                    // It was there when the key changed. Whoever has read the key must not go on with an old value.
+                    send(&Arc::new(Push::BrokenRedirect(*client)), &[*reader], &self.shared.loops);
+                }
                 continue;
-            }
+            };
             let session = &connection.session;
             if push.write(&mut connection.output.bytes, session.protocol, &session.subscriptions) {
                 if matches!(**push, Push::BrokenRedirect(_)) {

@@ -2,7 +2,7 @@
 
 use terrace_resp::{Encoder, Protocol};
 
-use super::{Kind, Name, Subscriptions};
+use super::{Kind, Name, Place, Subscriptions};
 
 /// The channel on which clients of the old protocol get the invalidations of others.
 const INVALIDATION_CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -23,8 +23,8 @@ pub(crate) enum Push {
     Invalidation {
         /// An array of keys, encoded; `None` for all keys.
         keys: Option<Vec<u8>>,
-        /// Whether they were read by another client, which has its invalidations sent here.
-        redirected: bool,
+        /// Who has read them and has its invalidations sent here, if that is another client.
+        reader: Option<Place>,
     },
     /// The client to which invalidations were to go is gone.
     BrokenRedirect(u64),
@@ -44,14 +44,17 @@ impl Push {
     }
 
     /// Keys to forget.
-    pub(crate) fn invalidation<'a>(keys: impl ExactSizeIterator<Item = &'a [u8]>, redirected: bool) -> Self {
+    pub(crate) fn invalidation<'a>(
+        keys: impl ExactSizeIterator<Item = &'a [u8]>,
+        reader: Option<Place>,
+    ) -> Self {
         let mut encoded = Vec::new();
         let mut encoder = Encoder::new(&mut encoded, Protocol::Resp3);
         encoder.array(keys.len());
         for key in keys {
             encoder.bulk(key);
         }
-        Self::Invalidation { keys: Some(encoded), redirected }
+        Self::Invalidation { keys: Some(encoded), reader }
     }
 
     /// How many bytes it holds.
@@ -73,12 +76,12 @@ impl Push {
                 out.push(if protocol == Protocol::Resp3 { b'>' } else { b'*' });
                 out.extend_from_slice(frame);
             }
-            Self::Invalidation { keys, redirected } => {
+            Self::Invalidation { keys, reader } => {
                 let mut reply = Encoder::new(out, protocol);
                 if protocol == Protocol::Resp3 {
                     reply.push(2);
                     reply.bulk(b"invalidate");
-                } else if *redirected && !listens.is_empty() {
+                } else if reader.is_some() && !listens.is_empty() {
                     reply.array(3);
                     reply.bulk(b"message");
                     reply.bulk(INVALIDATION_CHANNEL);
@@ -142,8 +145,9 @@ mod tests {
     #[test]
     fn invalidations_reach_the_old_protocol_only_when_redirected() {
         let mut listens = Subscriptions::default();
-        let own = Push::invalidation([&b"k"[..]].into_iter(), false);
-        let others = Push::invalidation([&b"k"[..]].into_iter(), true);
+        let own = Push::invalidation([&b"k"[..]].into_iter(), None);
+        let reader = Place { client: 1, loop_index: 0, slot: 0 };
+        let others = Push::invalidation([&b"k"[..]].into_iter(), Some(reader));
         assert_eq!(written(&own, Protocol::Resp3, &listens), ">2\r\n$10\r\ninvalidate\r\n*1\r\n$1\r\nk\r\n");
         assert_eq!(written(&others, Protocol::Resp2, &listens), "");
         listens.add(Kind::Channel, &Name::from(INVALIDATION_CHANNEL));
