@@ -17,9 +17,9 @@ use crate::system;
 /// How long processor time is measured at a time.
 pub(crate) const WINDOW_NS: u64 = 100_000_000;
 /// Windows in a row that must ask for more loops, or for fewer.
-const PATIENCE: [u32; 2] = [2, 10];
+const PATIENCE: [u32; 2] = [2, 3];
 /// Windows after a change in which nothing changes.
-const REST: u32 = 10;
+const REST: u32 = 5;
 
 /// A busiest loop above this share of a core, in thousandths, is at its limit.
 const FULL: u32 = 850;
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(judge.next(&ONE), Some(2));
         let two = Load { active: 2, sum: 100, most: 50, ..ONE };
         let changed = (1..).find(|_| judge.next(&two).is_some());
-        assert_eq!(changed, Some(10));
+        assert_eq!(changed, Some(5));
         let mut judge = Judge::default();
         for _ in 0..100 {
             assert_eq!(judge.next(&ONE), None);

@@ -119,7 +119,7 @@ fn flips() -> usize {
 }
 
 /// Flips random bits of a store, all kinds of files alike, and hands each damaged copy on.
-fn flip(sim: &SimFs, seed: u64, mut look: impl FnMut(&SimFs, &Path, &str)) {
+fn flip(sim: &SimFs, seed: u64, mut look: impl FnMut(&SimFs, (&Path, usize), &str)) {
     let rng = SeededRng::new(seed);
     let below = |limit: usize| (rng.next_u64() % limit as u64) as usize;
     let kinds: Vec<_> = kinds(sim).into_values().collect();
@@ -133,7 +133,7 @@ fn flip(sim: &SimFs, seed: u64, mut look: impl FnMut(&SimFs, &Path, &str)) {
         damaged.overwrite(path, &bytes).unwrap();
         look(
             &damaged,
-            path,
+            (path, at),
             &format!("bit {bit} of byte {at} of {} ({} bytes)", path.display(), bytes.len()),
         );
     }
@@ -148,13 +148,16 @@ fn every_flipped_bit_is_found_and_named() {
         assert!(sound.tables + sound.blobs > 3 && (sound.blobs > 0) == (blob_from > 0), "{sound:?}");
         assert!(sound.entries > 500 && (sound.log_records > 0) != closed, "{sound:?}");
         let mut found: BTreeMap<String, usize> = BTreeMap::new();
-        flip(&sim, seed, |damaged, path, what| {
+        flip(&sim, seed, |damaged, (path, at), what| {
             let before = damaged.operations();
             let outcome = files(damaged).verify(|_| ()).unwrap();
             let named = |finding: &&Finding| finding.path == path;
             let finding = outcome.findings.iter().find(named);
             let finding = finding.unwrap_or_else(|| panic!("{what}: {:?}", outcome.findings));
-            assert!(finding.keys.is_some() || kind(path) != "tbl", "{what}: {finding}");
+            // Header and footer of a blob file have no keys.
+            let records = 32..sim.read_all(path).unwrap().len().saturating_sub(40);
+            let of_keys = kind(path) == "tbl" || (kind(path) == "blob" && records.contains(&at));
+            assert!(finding.keys.is_some() || !of_keys, "{what}: {finding}");
             assert_eq!(damaged.operations(), before, "verification changes nothing");
             *found.entry(kind(path)).or_default() += 1;
         });

@@ -124,7 +124,19 @@ impl BlobFile {
 
     /// The value of `key`, to which `pointer` points.
     pub(crate) fn read(&self, key: &[u8], pointer: &Pointer) -> Result<Slice> {
-        let stored = self.read_stored(key, pointer)?;
+        self.value(pointer, &self.read_stored(key, pointer)?)
+    }
+
+    /// The same if that takes no wait for the device; else the system may begin to bring the value in.
+    pub(crate) fn try_read(&self, key: &[u8], pointer: &Pointer) -> Result<Option<Slice>> {
+        let mut bytes = self.room_for(pointer, pointer.record_bytes)?;
+        if !self.file()?.try_read_exact_at(&mut bytes, pointer.offset) {
+            return Ok(None);
+        }
+        self.value(pointer, &self.checked(key, pointer, bytes)?).map(Some)
+    }
+
+    fn value(&self, pointer: &Pointer, stored: &Stored) -> Result<Slice> {
         let corrupt = |detail: String| self.corrupt(pointer, &detail);
         let value = stored.value().map_err(corrupt)?;
         if value.len() as u64 != pointer.value_bytes {
@@ -137,6 +149,10 @@ impl BlobFile {
     /// The same as it is stored, verified.
     pub(crate) fn read_stored(&self, key: &[u8], pointer: &Pointer) -> Result<Stored> {
         let bytes = self.read_front(pointer, pointer.record_bytes)?;
+        self.checked(key, pointer, bytes)
+    }
+
+    fn checked(&self, key: &[u8], pointer: &Pointer, bytes: Vec<u8>) -> Result<Stored> {
         let header = self.check_front(key, pointer, &bytes)?;
         if checksum::plain(&bytes[RECORD_HEADER_BYTES..]) != header.sum {
             return Err(self.corrupt(pointer, "the record does not match its checksum"));
@@ -166,8 +182,8 @@ impl BlobFile {
         }
     }
 
-    /// The first bytes of a record, or all of it.
-    fn read_front(&self, pointer: &Pointer, bytes: u64) -> Result<Vec<u8>> {
+    /// As many zeros as bytes are to be read of a record, which must lie within the file.
+    fn room_for(&self, pointer: &Pointer, bytes: u64) -> Result<Vec<u8>> {
         let data_end = self.meta.file_bytes.saturating_sub(FOOTER_BYTES as u64);
         let end = pointer.offset.checked_add(pointer.record_bytes);
         let inside = pointer.offset >= HEADER_BYTES as u64 && end.is_some_and(|end| end <= data_end);
@@ -177,7 +193,12 @@ impl BlobFile {
                 format!("expected a record within bytes {from} to {to}, found a pointer {pointer:?}");
             return Err(Error::corruption(&self.path, pointer.offset, detail));
         }
-        let mut record = vec![0; bytes as usize];
+        Ok(vec![0; bytes as usize])
+    }
+
+    /// The first bytes of a record, or all of it.
+    fn read_front(&self, pointer: &Pointer, bytes: u64) -> Result<Vec<u8>> {
+        let mut record = self.room_for(pointer, bytes)?;
         let file = self.file()?;
         match file.read_exact_at(&mut record, pointer.offset) {
             Err(error) if error.kind() == ErrorKind::UnexpectedEof => {

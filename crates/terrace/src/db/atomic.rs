@@ -69,7 +69,7 @@ impl Keyspace {
         batch.commit().map(|_| ())
     }
 
-    /// Removes several keys as one batch.
+    /// Removes several keys as one batch, without reading them.
     pub fn delete_many<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<()> {
         let mut batch = Batch::new(&self.handle);
         for key in keys {

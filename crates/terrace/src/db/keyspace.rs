@@ -114,7 +114,9 @@ impl Keyspace {
     /// moment: batches are seen whole or not at all.
     ///
     /// Faster than one by one: the memtables are asked for all keys together, then the tables, run by run in the
-    /// order of the keys. A block is looked up once for all its keys, and the cache misses overlap. Fails with the
+    /// order of the keys. A block is looked up once for all its keys, and the cache misses overlap. So do reads from the
+    /// device (unless tables are mapped): the system is asked for all blocks, and then for all large values, before the
+    /// first is waited for. No threads are used. Fails with the
     /// first error met, which hides what the other keys hold.
     pub fn multi_get<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Slice>>> {
         let entries = self.multi_get_entries(keys)?;

@@ -2,7 +2,8 @@
 //!
 //! The answers are those of one moment, in the order asked. The memtables go first, newest to oldest, and
 //! only the keys that none of them has go on to the tables, in ascending order. At every stage the memory of
-//! a group of keys is requested before the first of it is read.
+//! a group of keys is requested before the first of it is read; what must come from the device is requested for all
+//! keys before the first of it is waited for.
 
 use super::core::Core;
 use super::keyspace::Keyspace;
@@ -10,7 +11,7 @@ use super::read::Version;
 use super::super_version::SuperVersion;
 use super::types::Entry;
 use crate::base::hash::filter_hash;
-use crate::base::{Result, Seqno};
+use crate::base::{Kind, Result, Seqno};
 use crate::memtable::Memtable;
 use crate::table::Lookup;
 
@@ -66,11 +67,32 @@ impl Core {
 
     fn multi_get_in(&self, state: &SuperVersion, keys: &KeyList, at: Seqno) -> Result<Vec<Option<Entry>>> {
         let versions = state.find_all(keys, |key| self.hash(key), at)?;
-        let shown = |(place, version): (usize, Option<Version>)| match version {
-            Some(version) => self.shown(state, keys.get(place), version),
-            None => Ok(None),
-        };
-        versions.into_iter().enumerate().map(shown).collect()
+        let blobs = state.version.blobs();
+        let mut entries = Vec::with_capacity(versions.len());
+        let mut awaited = Vec::new();
+        for (place, version) in versions.into_iter().enumerate() {
+            let key = keys.get(place);
+            let is_pointer = version.as_ref().is_some_and(|version| version.meta.kind == Kind::Pointer);
+            let mut entry = match version {
+                Some(version) if is_pointer => self.live(version),
+                Some(version) => self.shown(state, key, version)?,
+                None => None,
+            };
+            if let Some(entry) = entry.as_mut().filter(|_| is_pointer) {
+                match blobs.try_read(key, &entry.value)? {
+                    Some(value) => entry.value = value,
+                    None => awaited.push(place),
+                }
+            }
+            entries.push(entry);
+        }
+        // What the device is waited for it has been told of by now, all of it.
+        for place in awaited {
+            if let Some(entry) = &mut entries[place] {
+                entry.value = blobs.read(keys.get(place), &entry.value)?;
+            }
+        }
+        Ok(entries)
     }
 }
 

@@ -89,6 +89,13 @@ pub trait LockGuard: Send + Sync + Debug {}
 pub trait File: Send + Sync + Debug {
     /// Fills `buf` from `offset`; `UnexpectedEof` if the file ends before.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Does the same and says `true` if the bytes are in memory. If the device would be waited for, or nobody can tell,
+    /// `buf` is worth nothing, and the system may begin to bring the bytes in: who needs many calls this for each of
+    /// them before waiting for the first.
+    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> bool {
+        let _ = (buf, offset);
+        false
+    }
     /// Writes all of `buf` at `offset`, extending the file as needed.
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
     /// Makes the data (and the length needed to read it) durable.

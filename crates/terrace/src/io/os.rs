@@ -10,13 +10,15 @@ use std::collections::hash_map::RandomState;
 use std::fs::{self, OpenOptions};
 use std::hash::BuildHasher;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock};
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::os_map::open_mapped;
 use super::os_region::open_region;
@@ -41,6 +43,18 @@ pub(super) struct OsFile(pub(super) fs::File);
 impl File for OsFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         self.0.read_exact_at(buf, offset)
+    }
+
+    fn try_read_exact_at(&self, buf: &mut [u8], offset: u64) -> bool {
+        let expected = buf.len();
+        let mut parts = [io::IoSliceMut::new(buf)];
+        let found = preadv2(&self.0, &mut parts, offset, ReadWriteFlags::NOWAIT);
+        let is_there = found.is_ok_and(|found| found == expected);
+        if !is_there {
+            // Advice; where it fails, the read that follows says why.
+            let _ = fadvise(&self.0, offset, NonZeroU64::new(expected as u64), Advice::WillNeed);
+        }
+        is_there
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

@@ -272,3 +272,23 @@ fn a_lock_excludes_others_until_it_is_dropped() {
 fn the_boot_id_is_steady() {
     everywhere(|place| assert_eq!(place.fs.boot_id(), place.fs.boot_id()));
 }
+
+/// What was just written is in memory; whatever `false` means, the plain read then says what is the matter.
+#[test]
+fn a_read_that_does_not_wait_gives_the_bytes_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let fs = os_fs(false);
+    let path = dir.path().join("file");
+    let file = fs.create(&path).unwrap();
+    let bytes: Vec<u8> = (0..20_000u32).flat_map(u32::to_le_bytes).collect();
+    file.write_all_at(&bytes, 0).unwrap();
+    for (offset, len) in [(0, 10), (4_090, 20), (3, 60_000), (79_999, 1), (50, 0)] {
+        let mut buf = vec![0; len];
+        if file.try_read_exact_at(&mut buf, offset as u64) {
+            assert_eq!(buf, bytes[offset..][..len]);
+        }
+    }
+    assert!(!file.try_read_exact_at(&mut [0; 10], 79_995), "behind the end");
+    let mapped = fs.open_mapped(&path).unwrap();
+    assert!(!mapped.try_read_exact_at(&mut [0; 10], 0), "a mapping cannot tell");
+}

@@ -88,19 +88,33 @@ pub(super) fn read_in_place(file: &Arc<dyn File>, path: &Path, id: FileId, handl
 /// Reads the block at `handle` and gives back its plain bytes. The caller has checked that the handle lies
 /// inside the file, which bounds the allocation.
 pub(super) fn read(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> Result<Vec<u8>> {
+    with_buffer(handle, |stored| {
+        read_exact(file, path, stored, handle.offset)?;
+        open(path, id, handle.offset, stored)
+    })
+}
+
+/// The same if the block is in memory; else the system may begin to bring it in.
+pub(super) fn try_read(file: &dyn File, path: &Path, id: FileId, handle: Handle) -> Result<Option<Vec<u8>>> {
+    with_buffer(handle, |stored| {
+        let is_there = file.try_read_exact_at(stored, handle.offset);
+        is_there.then(|| open(path, id, handle.offset, stored)).transpose()
+    })
+}
+
+/// Hands out a buffer for the block at `handle`.
+fn with_buffer<T>(handle: Handle, read: impl FnOnce(&mut [u8]) -> T) -> T {
     // Without the kept buffer, as in a thread that is ending, a new one does.
     let mut buffer = STORED.try_with(Cell::take).unwrap_or_default();
     let bytes = handle.len as usize;
     if buffer.len() < bytes {
         buffer.resize(bytes, 0);
     }
-    let stored = &mut buffer[..bytes];
-    let plain =
-        read_exact(file, path, stored, handle.offset).and_then(|()| open(path, id, handle.offset, stored));
+    let outcome = read(&mut buffer[..bytes]);
     if buffer.len() <= KEPT_BYTES_MAX {
         let _ = STORED.try_with(|kept| kept.set(buffer));
     }
-    plain
+    outcome
 }
 
 /// Reads the block at `handle` as it is stored, verified, without its checksum: what `reseal` takes.

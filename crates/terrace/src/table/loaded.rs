@@ -10,6 +10,7 @@ use super::filter::Filter;
 use super::footer::{FOOTER_BYTES, Footer};
 use super::frame::{self, Handle};
 use super::index::Index;
+use super::plain::Plain;
 use super::properties::Properties;
 use crate::base::error::IoContext;
 use crate::base::{Error, FileId, Result};
@@ -113,9 +114,12 @@ impl Loaded {
 
     /// Reads data block `i` from the file, past the cache.
     pub(super) fn read_block(&self, i: usize) -> Result<Block> {
-        let handle = self.index.handle(i);
-        let plain = frame::read_in_place(&self.file, &self.path, self.id, handle)?;
-        Block::decode(plain).map_err(|detail| Error::corruption(&self.path, handle.offset, detail))
+        self.decoded(i, frame::read_in_place(&self.file, &self.path, self.id, self.index.handle(i))?)
+    }
+
+    fn decoded(&self, i: usize, plain: Plain) -> Result<Block> {
+        let offset = self.index.handle(i).offset;
+        Block::decode(plain).map_err(|detail| Error::corruption(&self.path, offset, detail))
     }
 
     /// Reads data block `i` as it is stored, verified; for `frame::reseal`.
@@ -132,6 +136,18 @@ impl Loaded {
             self.slots.offer(i, &block);
         }
         Ok(block)
+    }
+
+    /// The same if that takes no wait for the device; else the system may begin to bring the block in.
+    pub(super) fn try_fetch_block(&self, i: usize) -> Result<Option<Arc<Block>>> {
+        let handle = self.index.handle(i);
+        let Some(plain) = frame::try_read(&*self.file, &self.path, self.id, handle)? else {
+            return Ok(None);
+        };
+        self.cache.count_miss();
+        let block = Arc::new(self.decoded(i, plain.into())?);
+        self.slots.offer(i, &block);
+        Ok(Some(block))
     }
 
     /// Reads the properties block.

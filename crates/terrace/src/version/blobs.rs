@@ -155,6 +155,12 @@ impl Blobs {
         file.read(key, &pointer)
     }
 
+    /// The same if that takes no wait for the device; else the system may begin to bring the value in.
+    pub(crate) fn try_read(&self, key: &[u8], pointer: &[u8]) -> Result<Option<Slice>> {
+        let (file, pointer) = self.find(key, pointer)?;
+        file.try_read(key, &pointer)
+    }
+
     /// The same as it is stored, and the length of the value.
     pub(crate) fn read_stored(&self, key: &[u8], pointer: &[u8]) -> Result<(Stored, u64)> {
         let (file, pointer) = self.find(key, pointer)?;

@@ -3,9 +3,11 @@
 //! Each step asks for the memory that the next one reads, for all keys, before it reads any of it: filter
 //! lines, slots, blocks, values. So the cache misses of a batch overlap instead of queueing. The keys come in
 //! ascending order; neighbours that fall into one block share one look into the cache, and what is not there is
-//! read once and in the order of the file. As for a single lookup, no pin is held across I/O.
+//! read once and in the order of the file. Where the device would be waited for, the system is told of all blocks before
+//! the first is waited for. As for a single lookup, no pin is held across I/O.
 
 use std::array::from_fn;
+use std::sync::Arc;
 
 use super::super::block::Block;
 use super::super::loaded::Loaded;
@@ -82,16 +84,43 @@ pub(crate) fn find_all(lookups: &mut [Lookup<'_>], probes: &[Probe<'_>], at: Seq
     for (number, batch) in groups.chunks_mut(BATCH_BLOCKS).enumerate() {
         search_cached(batch, lookups, at, |group| missing.push(number * BATCH_BLOCKS + group));
     }
-    for group in missing {
+    for group in wait_for_few(&mut groups, missing, lookups, at)? {
         let group = &mut *groups[group];
         let block = group[0].loaded.fetch_block(group[0].block, true)?;
-        for place in group {
-            place.search(&block, lookups, at);
-            let found = place.entry.map(|entry| found(&block, entry, || block.clone()));
-            place.settle(found, lookups);
-        }
+        search_in(&block, group, lookups, at);
     }
     Ok(())
+}
+
+/// Finds the keys of the groups whose blocks the system has in memory, has it bring in the others, all at the same
+/// time, and gives back their numbers.
+fn wait_for_few(
+    groups: &mut [&mut [Place<'_>]],
+    missing: Vec<usize>,
+    lookups: &mut [Lookup<'_>],
+    at: Seqno,
+) -> Result<Vec<usize>> {
+    if missing.len() == 1 {
+        return Ok(missing);
+    }
+    let mut awaited = Vec::new();
+    for number in missing {
+        let group = &mut *groups[number];
+        match group[0].loaded.try_fetch_block(group[0].block)? {
+            Some(block) => search_in(&block, group, lookups, at),
+            None => awaited.push(number),
+        }
+    }
+    Ok(awaited)
+}
+
+/// Finds the keys of a group in their block.
+fn search_in(block: &Arc<Block>, group: &mut [Place<'_>], lookups: &mut [Lookup<'_>], at: Seqno) {
+    for place in group {
+        place.search(block, lookups, at);
+        let found = place.entry.map(|entry| found(block, entry, || Arc::clone(block)));
+        place.settle(found, lookups);
+    }
 }
 
 /// Asks the filter, and if the key may be there the index; asks for the memory of the block's slot. `last` is the place
