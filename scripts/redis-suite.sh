@@ -10,6 +10,8 @@
 #
 #   TERRACE=path         the program to run; otherwise a release build is made
 #   TAGS="-needs:debug"  more tags of tests to leave out
+#   TERRACE_THREADS=N    event loops, 1 otherwise: the tests take it for granted that what several connections send
+#                        without waiting for replies is run in the order in which it was sent
 #   STRICT=yes           ends a unit at the first error reply that a test did not expect
 #
 # "aborted" counts what ended a unit early: such a reply, a dead server, no end within ten minutes. Most tests that fail use lists, sets, sorted sets, streams or scripts, which this server has not.
@@ -38,6 +40,7 @@ if [[ ${STRICT:-no} != yes ]]; then runner_args+=(--durable); fi
 # Units whose tests are all for servers that the suite has started.
 starts_servers=" info auth acl acl-v2 type/hash-field-expire pubsubshard networking "
 
+export TERRACE_THREADS=${TERRACE_THREADS:-1}
 if [[ -z ${TERRACE:-} ]]; then
   cargo build --release -q -p terrace-cli
   TERRACE=target/release/terrace

@@ -107,6 +107,26 @@ fn broadcast_tells_of_all_keys_with_a_prefix() {
     assert_eq!(raw(&mut listener), invalidated(&["theirs"]));
 }
 
+/// A client that tracks read a key before a write that had come first, because plain writes are committed at the end of a
+/// turn, and was told at once that what it had just read had changed. Nothing was wrong with that but the wasted read;
+/// two of Redis's own tests count on the order.
+#[test]
+fn a_tracked_read_comes_after_the_writes_of_its_turn() {
+    let server = TestServer::start_with(|config| config.threads = 1);
+    let (mut reader, mut writer, mut sleeper) = (resp3(&server), server.client(), server.client());
+    reader.expect("CLIENT TRACKING ON", "+OK");
+    // Part of a transaction, so the loop sleeps, and then both requests are there.
+    sleeper.expect("MULTI", "+OK");
+    sleeper.expect("DEBUG SLEEP 0.3", "+QUEUED");
+    sleeper.request(&["EXEC"]);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    writer.request(&["SET", "k", "new"]);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    reader.expect("GET k", "$3\r\nnew");
+    reader.expect("PING", "+PONG");
+    assert_eq!(raw(&mut writer), "+OK\r\n");
+}
+
 /// An invalidation for a client that was just leaving was lost: the client whose cache it was about heard neither of the
 /// key nor of the broken redirection, and kept an old value. The test beside this one waits until the target is gone;
 /// Redis's own tests do not, and one of them waited here for ever.

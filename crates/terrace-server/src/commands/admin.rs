@@ -110,7 +110,11 @@ fn empty(cx: &mut Context<'_>, databases: RangeInclusive<u8>) -> Result<(), Fail
 
 /// Exchanges numbers, in constant time; watched keys of both databases have changed if they are in either.
 fn swapdb(cx: &mut Context<'_>, args: Args<'_>) -> Handled {
-    let index = |arg: &[u8], refusal: &'static str| parse_i64(arg).ok_or(Failure::fixed(refusal));
+    let index = |arg: &[u8], refusal: &'static str| {
+        // Redis reads 32-bit numbers.
+        let number = parse_i64(arg).filter(|number| i32::try_from(*number).is_ok());
+        number.ok_or(Failure::fixed(refusal))
+    };
     let one = index(&args[1], "ERR invalid first DB index")?;
     let two = index(&args[2], "ERR invalid second DB index")?;
     let database = |number: i64| u8::try_from(number).ok().filter(|db| *db < COUNT).ok_or(NO_SUCH_DATABASE);

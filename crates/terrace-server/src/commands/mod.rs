@@ -166,6 +166,8 @@ fn run_tracked(cx: &mut Context<'_>, command: &'static Command, args: Args<'_>, 
     }
     let caching = cx.session.tracking.caching;
     if command.has(table::READ) && !command.has(table::PUBSUB) && cx.session.tracking.remembers() {
+        // Writes of other connections in this turn come first; else the client would be told of them after it has read.
+        cx.group.commit(cx.metrics);
         let keys = command.keys_in(args).filter_map(|(at, _)| args.get(at));
         let new = cx.shared.tracker.remember(cx.shared, cx.session.info.id, keys);
         if let Some(many) = &mut cx.many {
