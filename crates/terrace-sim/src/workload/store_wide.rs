@@ -97,6 +97,7 @@ impl Workload {
         check("levels", &stats.levels.len(), &7)?;
         if !self.unreliable {
             check("background error", &stats.background_error, &None)?;
+            check("damage", &stats.damage, &Vec::new())?;
         }
         check("snapshots", &stats.snapshots, &(self.snapshots.len() as u64))
     }

@@ -19,7 +19,7 @@ const REFUSALS_MAX: u32 = 3;
 #[derive(Default)]
 struct Files {
     aside: BTreeMap<FileId, Error>,
-    /// How often the system has refused to read a file, since something was read.
+    /// How often the system has refused a choice to read a file, since one with that file succeeded.
     refused: BTreeMap<FileId, u32>,
 }
 
@@ -72,9 +72,10 @@ impl SetAside {
         true
     }
 
-    /// A choice was carried out.
-    pub(super) fn succeeded(&self) {
-        self.files.lock().refused.clear();
+    /// A choice was carried out. What others failed at is still to be judged: they may be picked in turns with it.
+    pub(super) fn succeeded(&self, choice: &Choice) {
+        let was_read = |id: &FileId| choice.locks.tables.contains(id) || choice.relocate.contains(id);
+        self.files.lock().refused.retain(|id, _| !was_read(id));
     }
 }
 
@@ -113,4 +114,77 @@ fn culprits(choice: &Choice, error: &Error) -> Vec<FileId> {
         (None, None) => Vec::new(),
     };
     if known.is_empty() { metas().map(|meta| meta.id).collect() } else { known }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::blob::BlobUse;
+    use crate::compaction::picker::{ChoiceKind, Locks};
+    use crate::table::TableMeta;
+    use crate::version::testing::{meta, open};
+
+    /// Rewrites tables 1 and 2, of which the second points into blob file 9, and moves values out of file 8.
+    fn choice() -> Choice {
+        let blobs = vec![BlobUse { id: FileId(9), bytes: 5 }];
+        let tables = vec![open(meta(1, "a", "b", 100)), open(TableMeta { blobs, ..meta(2, "c", "d", 100) })];
+        Choice {
+            kind: ChoiceKind::Merge,
+            inputs: vec![(6, tables)],
+            output_level: 6,
+            output_run: 0,
+            locks: Locks { tables: vec![FileId(1), FileId(2)], ..Locks::default() },
+            relocate: BTreeSet::from([FileId(8)]),
+        }
+    }
+
+    fn damage(name: &str) -> Error {
+        Error::corruption(&Path::new("dir").join(name), 7, "expected something else")
+    }
+
+    fn refused(name: &str) -> Error {
+        Error::io("read", &Path::new("dir").join(name), std::io::Error::other("the device says no"))
+    }
+
+    #[test]
+    fn only_what_the_choice_failed_at_is_set_aside() {
+        for (name, expected) in [
+            ("000008.blob", vec![8]),
+            ("000009.blob", vec![2]),
+            ("000001.tbl", vec![1]),
+            ("000005.tbl", vec![1, 2]),
+            ("", vec![1, 2]),
+        ] {
+            let aside = SetAside::default();
+            assert!(aside.note(&choice(), &damage(name)), "{name}");
+            assert_eq!(aside.ids().into_iter().map(|id| id.0).collect::<Vec<_>>(), expected, "{name}");
+            assert_eq!(aside.reasons().len(), 1, "said once: {:?}", aside.reasons());
+            assert!(aside.check().is_err());
+            aside.clear();
+            assert!(aside.ids().is_empty() && aside.check().is_ok());
+        }
+        let aside = SetAside::default();
+        assert!(!aside.note(&choice(), &Error::Closed), "it may succeed when tried again");
+        assert!(aside.ids().is_empty());
+    }
+
+    /// Where two threads compact, the successes of one would have made the other forget its failures.
+    #[test]
+    fn a_read_that_is_refused_is_tried_three_times_whatever_else_succeeds() {
+        let aside = SetAside::default();
+        let mut other = choice();
+        other.locks.tables = vec![FileId(3)];
+        other.relocate.clear();
+        let fails = || aside.note(&choice(), &refused("000008.blob"));
+        assert!(!fails() && !fails());
+        aside.succeeded(&choice());
+        assert!(!fails(), "it was read meanwhile");
+        aside.succeeded(&other);
+        assert!(!fails());
+        aside.succeeded(&other);
+        assert!(fails());
+        assert_eq!(aside.ids(), BTreeSet::from([FileId(8)]));
+    }
 }

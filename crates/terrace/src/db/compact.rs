@@ -212,7 +212,7 @@ impl Core {
             Failure { error, set_aside }
         });
         let Some((edit, stats)) = outcome? else { return Ok(()) };
-        aside.succeeded();
+        aside.succeeded(job.choice());
         self.commit_edit(edit, None).map_err(|error| Failure { error, set_aside: false })?;
         self.counters.compacted(level, stats.bytes_in, stats.bytes_out);
         if drained > 0 {
