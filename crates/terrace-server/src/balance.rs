@@ -151,6 +151,13 @@ impl Balance {
         }
     }
 
+    /// Has so many loops serve, whatever is judged.
+    #[cfg(test)]
+    pub(crate) fn force(&self, active: usize) {
+        self.active.store(active, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
     fn end_window(&self, judge: &mut Judge, passed_ns: u64, now_ns: u64) {
         // A loop that sleeps does not report.
         let fresh =
@@ -234,7 +241,7 @@ mod tests {
         assert_eq!(judge.next(&ONE), None);
         assert_eq!(judge.next(&ONE), Some(2));
         let two = Load { active: 2, sum: 100, most: 50, ..ONE };
-        let changed = (1..).find(|_| judge.next(&two).is_some());
+        let changed = (1..100).find(|_| judge.next(&two).is_some());
         assert_eq!(changed, Some(5));
         let mut judge = Judge::default();
         for _ in 0..100 {

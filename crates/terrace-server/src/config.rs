@@ -57,7 +57,7 @@ pub struct ServerConfig {
     pub requirepass: Option<String>,
     /// Connections served at once; default 10,000. Further ones are answered with an error and closed.
     pub max_clients: usize,
-    /// Event loops; default 0, which means one per core. At most 64.
+    /// Event loops; default 0, which means as many as the load asks for, up to one per core. At most 64.
     pub threads: usize,
     /// Connections idle for longer are closed; default zero, which means never.
     pub idle_timeout: Duration,

@@ -14,7 +14,7 @@
 //! # }
 //! ```
 //!
-//! One event loop per core; each reads all its ready sockets, runs every complete command in order, gathers
+//! Event loops, as many as the load asks for; each reads all its ready sockets, runs every complete command in order, gathers
 //! the plain writes of all of them into one engine batch, and answers with one write per connection. See
 //! `docs/server.md` for what differs from Redis.
 #![forbid(unsafe_code)]

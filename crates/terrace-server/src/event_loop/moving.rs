@@ -61,16 +61,15 @@ impl EventLoop {
     /// At the start of a turn: reports what this loop has used, and follows a change of the number of loops.
     pub(super) fn rebalance(&mut self) {
         let balance = &self.shared.balance;
-        if balance.is_fixed() {
-            return;
-        }
-        let now_ns = self.shared.config.clock.monotonic_ns();
-        let passed_ns = now_ns.saturating_sub(self.moving.measured_at_ns);
-        if passed_ns >= WINDOW_NS {
-            let cpu_ns = thread_cpu_ns();
-            let used_ns = cpu_ns.saturating_sub(self.moving.cpu_ns);
-            (self.moving.measured_at_ns, self.moving.cpu_ns) = (now_ns, cpu_ns);
-            balance.report(self.index, used_ns, passed_ns, now_ns);
+        if !balance.is_fixed() {
+            let now_ns = self.shared.config.clock.monotonic_ns();
+            let passed_ns = now_ns.saturating_sub(self.moving.measured_at_ns);
+            if passed_ns >= WINDOW_NS {
+                let cpu_ns = thread_cpu_ns();
+                let used_ns = cpu_ns.saturating_sub(self.moving.cpu_ns);
+                (self.moving.measured_at_ns, self.moving.cpu_ns) = (now_ns, cpu_ns);
+                balance.report(self.index, used_ns, passed_ns, now_ns);
+            }
         }
         let changes = balance.changes();
         if changes != self.moving.seen {
@@ -85,11 +84,11 @@ impl EventLoop {
     }
 
     fn recent_connections(&self) -> usize {
-        let is_recent = |connection: &&Box<Connection>| {
+        let is_recent = |connection: &Connection| {
             let active_at_ms = connection.session.info.active_at_ms.load(Ordering::Relaxed);
             self.now_ms.saturating_sub(active_at_ms) < RECENT_MS
         };
-        self.connections.iter().flatten().filter(is_recent).count()
+        self.connections.iter().flatten().filter(|connection| is_recent(connection)).count()
     }
 
     /// Gives a connection away that has just been served, if this loop has too many and it can go.
@@ -154,3 +153,6 @@ impl EventLoop {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,7 +118,7 @@ pub(super) const PARAMETERS: &[Parameter] = &[
          prints it, empty means none.",
     ),
     row("admin-bind", ADDRESS, "127.0.0.1", (Network, AtStart), "The address of the admin port, which knows no password."),
-    row("threads", integer(0, 64), "0", (Network, AtStart), "Event loops; 0 means one per core.")
+    row("threads", integer(0, 64), "0", (Network, AtStart), "Event loops; 0 means as many as the load asks for, up to one per core.")
         .or("io-threads"),
     row(
         "maxclients",
