@@ -2,9 +2,10 @@
 //! whatever lies below and whoever holds a snapshot: at most tombstones stay. So what is picked for this reason is not
 //! picked again for it.
 //!
-//! How much is void follows from the table's shares, the time and the list of keyspaces. It is never more than a rewrite
-//! would remove, and may be less for a while: where a table has more expiries or keyspaces than its shares tell apart,
-//! or is from before there were shares. Compactions by hand therefore ask whether *anything* may be void.
+//! How much is void follows from the table's shares, the time and the list of keyspaces. Of what expires it is never more
+//! than a rewrite would remove, and may be less for a while, where a table has more expiries than its shares tell apart.
+//! It is an estimate, to either side, where there are more keyspaces than they tell apart (all of a group count alike),
+//! and in a table from before there were shares: such a table may be rewritten for little, but only once. Compactions by hand therefore ask whether *anything* may be void.
 
 use std::sync::Arc;
 
