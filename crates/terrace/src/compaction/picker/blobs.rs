@@ -36,15 +36,29 @@ struct Space {
     limit: u64,
     /// All tables.
     table_bytes: u64,
+    /// Files of which nothing is to be had.
+    stuck: BTreeSet<FileId>,
+}
+
+/// What was set aside, and the blob files to which a table points that was: that table cannot be rewritten, and a file
+/// goes only with its last pointer.
+fn stuck(version: &Version, set_aside: &BTreeSet<FileId>) -> BTreeSet<FileId> {
+    let mut stuck = set_aside.clone();
+    if !stuck.is_empty() {
+        let metas = version.tables().map(|(_, table)| table.meta());
+        let aside = metas.filter(|meta| set_aside.contains(&meta.id));
+        stuck.extend(aside.flat_map(|meta| meta.blobs.iter().map(|used| used.id)));
+    }
+    stuck
 }
 
 impl Space {
     fn of(version: &Version, options: &PickerOptions) -> Self {
         let levels = version.levels();
         let (mut known, mut data_bytes) = (0, 0);
+        let stuck = stuck(version, &options.set_aside);
         for blob in version.blobs().iter() {
-            // Nothing is to be had from a file that cannot be read.
-            if !options.set_aside.contains(&blob.meta.id) {
+            if !stuck.contains(&blob.meta.id) {
                 known += blob.garbage_bytes();
             }
             data_bytes += blob.meta.data_bytes();
@@ -59,7 +73,7 @@ impl Space {
             levels[..deepest.unwrap_or(0)].iter().map(|level| may_hide(level.tables(), mean)).sum();
         let table_bytes = levels.iter().map(Level::bytes).sum();
         let limit = (data_bytes + table_bytes) / 100 * options.blob_garbage_percent;
-        Self { known, hidden: above.min(settled), mean, limit, table_bytes }
+        Self { known, hidden: above.min(settled), mean, limit, table_bytes, stuck }
     }
 }
 
@@ -151,8 +165,8 @@ impl<'a> Picker<'a> {
 
     /// The files to be emptied together: the worst, until enough would be freed.
     fn victims(&self, space: &Space) -> BTreeSet<FileId> {
-        let readable = |blob: &LiveBlob| !self.options.set_aside.contains(&blob.meta.id);
-        let mut files: Vec<LiveBlob> = self.version.blobs().iter().filter(readable).collect();
+        let free = |blob: &LiveBlob| !space.stuck.contains(&blob.meta.id);
+        let mut files: Vec<LiveBlob> = self.version.blobs().iter().filter(free).collect();
         let share = |blob: &LiveBlob| {
             u128::from(blob.garbage_bytes()) * 1000 / u128::from(blob.meta.data_bytes().max(1))
         };
