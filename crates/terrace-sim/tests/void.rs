@@ -286,3 +286,33 @@ fn a_damaged_table_is_set_aside_and_others_are_compacted() {
     db.wait_idle().unwrap();
     db.close().unwrap();
 }
+
+/// A damaged table into which level 0 would have to go: when level 0 was full, writers that wait heard why it would not
+/// become less. Those that ask how long to wait, as the event loops of the server do, heard "a little" for ever: the
+/// clients' writes hung, and nobody saw an error.
+#[test]
+fn who_asks_how_long_to_wait_for_a_store_that_is_stuck_is_refused_at_once() {
+    let world = World::new();
+    let db = world.open();
+    (0..90).for_each(|n| put(&db, n, 600, 0));
+    db.compact_all().unwrap();
+    db.close().unwrap();
+    let world = world.flipped(&world.files("tbl")[0], 1000);
+    let db = world.options().l0_runs(2).l0_limit(3).open(STORE).unwrap();
+    // Each run is smaller than the one before it, so they are not merged with each other.
+    for step in [1, 3, 10] {
+        (0..90).step_by(step).for_each(|n| put(&db, n, 700, 0));
+        db.flush().unwrap();
+        db.wait_idle().unwrap();
+    }
+    assert_eq!(db.stats().damage.len(), 1);
+    let refused = db.put(key(1), "value");
+    assert!(matches!(refused, Err(Error::Corruption { .. })), "{refused:?}");
+    assert_eq!(db.write_delay(), Duration::ZERO);
+    let mut batch = db.batch();
+    batch.without_delay().put(key(1), "value");
+    assert!(matches!(batch.commit(), Err(Error::Corruption { .. })));
+    // What makes it go on again is in a repair; reads are as before.
+    assert_eq!(db.get(key(0)).unwrap().as_deref(), Some(&value(0, 700)[..]));
+    db.close().unwrap();
+}

@@ -338,11 +338,17 @@ impl Core {
         state.busy.is_empty() && !due()
     }
 
-    /// For a writer that would wait in vain: the reason if nothing is left to do but what was set aside.
+    /// For a writer that would wait in vain: the reason if the store is full and nothing is left to do but what was set
+    /// aside.
     pub(super) fn check_compaction_goes_on(&self) -> Result<()> {
         let stuck = self.compactions.aside.check();
         let idle = || self.current().sealed.is_empty() && self.compaction_is_idle();
-        if stuck.is_err() && idle() { stuck } else { Ok(()) }
+        if stuck.is_ok() || !idle() {
+            return Ok(());
+        }
+        // A flush that has just made room may not have told of it yet.
+        self.update_pressure();
+        if self.stall.is_full(self.active_bytes()) { stuck } else { Ok(()) }
     }
 
     /// Whether a second memtable waits for its flush: with one, the flush keeps up by itself.

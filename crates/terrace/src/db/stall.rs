@@ -2,7 +2,8 @@
 //!
 //! Debt is the largest of three shares: write-buffer memory, level-0 runs, bytes that await compaction. Below
 //! 60 % nothing happens. From there on a token bucket admits bytes at a rate that falls smoothly from one and
-//! a half times the measured drain rate to next to nothing, and a writer waits at most a millisecond at a time.
+//! a half times the measured drain rate to next to nothing, and a writer waits at most two milliseconds at a
+//! time.
 //! Only at 100 % do writers stop. The equilibrium, where admission equals draining, lies at 83 %.
 //!
 //! Memory and level 0 shrink in lumps (a flush, a merge of many runs), and a store with one core to spare has
@@ -254,11 +255,16 @@ impl Stall {
         level.saturating_sub(now_ns)
     }
 
+    /// Whether writers stop, with the size of the active memtable.
+    pub(super) fn is_full(&self, active_bytes: u64) -> bool {
+        self.pace.lock().load.debt(active_bytes).is_full()
+    }
+
     /// Waits until something has changed or `timeout` has passed; the caller looks at the state again either way.
     pub(super) fn wait_for_room(&self, active_bytes: u64, timeout: Duration, clock: &dyn Clock) {
         let start_ns = clock.monotonic_ns();
         let mut room = self.room.lock();
-        if self.pace.lock().load.debt(active_bytes).is_full() {
+        if self.is_full(active_bytes) {
             self.room_made.wait_for(&mut room, timeout);
         }
         drop(room);

@@ -172,7 +172,7 @@ impl Core {
         let waits = waits || self.env.spawn.is_none();
         while self.stall.admit(bytes, self.active_bytes(), waits, &*self.env.clock) == Admission::Full {
             if !waits {
-                return self.work.retryable_error();
+                return self.check_room_comes();
             }
             self.wait_for_room()?;
         }
@@ -182,8 +182,7 @@ impl Core {
     /// How long a write should wait before it comes; zero if it is admitted, or refused, at once.
     pub(super) fn write_delay(&self) -> Duration {
         let refused = || {
-            self.check_open().and_then(|()| self.poison.check()).is_err()
-                || self.work.retryable_error().is_err()
+            self.check_open().and_then(|()| self.poison.check()).is_err() || self.check_room_comes().is_err()
         };
         if !self.stall.is_pressed() || refused() {
             return Duration::ZERO;
@@ -191,7 +190,13 @@ impl Core {
         self.stall.delay(self.active_bytes(), &*self.env.clock)
     }
 
-    fn active_bytes(&self) -> u64 {
+    /// Why it is of no use to wait until a full store has room, if it is of none.
+    fn check_room_comes(&self) -> Result<()> {
+        self.work.retryable_error()?;
+        self.check_compaction_goes_on()
+    }
+
+    pub(super) fn active_bytes(&self) -> u64 {
         self.current().active.bytes() as u64
     }
 
@@ -203,8 +208,7 @@ impl Core {
         }
         self.check_open()?;
         self.poison.check()?;
-        self.work.retryable_error()?;
-        self.check_compaction_goes_on()?;
+        self.check_room_comes()?;
         self.stall.wait_for_room(self.active_bytes(), Duration::from_millis(10), &*self.env.clock);
         Ok(())
     }
