@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use terrace::{CrashPolicy, Db, Error, SimFs};
 
-use self::stores::{DIR, Model, Store};
+use self::stores::{DIR, Keyspaces, Model, Store};
 use crate::tally::Tally;
 
 /// An opening may take so much more memory than one of the undamaged store, beside the length of the file: a
@@ -189,9 +189,18 @@ fn read_all(store: &Store, disk: &SimFs) -> Result<Outcome, Wrong> {
     }
 }
 
+/// After the death of a process, the last record of a lane cannot be told from one that was being written: if that is
+/// damaged, the state before it is right as well.
 fn read_store(store: &Store, db: &Db) -> Result<Outcome, Wrong> {
+    read_state(&store.keyspaces, db).or_else(|wrong| {
+        let before = store.before_unsynced.as_ref().filter(|_| matches!(wrong, Wrong::Answer(_)));
+        before.map_or(Err(wrong), |before| read_state(before, db))
+    })
+}
+
+fn read_state(keyspaces: &Keyspaces, db: &Db) -> Result<Outcome, Wrong> {
     let mut outcome = Outcome::Right;
-    for (name, model) in &store.keyspaces {
+    for (name, model) in keyspaces {
         let Some(keyspace) = db.find_keyspace(name) else {
             return Err(Wrong::Answer(format!("keyspace {name} is lost")));
         };
