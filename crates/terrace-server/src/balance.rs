@@ -18,8 +18,9 @@ use crate::system;
 pub(crate) const WINDOW_NS: u64 = 100_000_000;
 /// Windows in a row that must ask for more loops, or for fewer.
 const PATIENCE: [u32; 2] = [2, 3];
-/// Windows after a change in which nothing changes.
-const REST: u32 = 5;
+/// Windows after a change in which nothing changes; doubled with each change that takes back the one before, up to
+/// the second number, so that a load between two numbers of loops does not go to and fro.
+const REST: [u32; 2] = [5, 600];
 
 /// A busiest loop above this share of a core, in thousandths, is at its limit.
 const FULL: u32 = 850;
@@ -89,7 +90,12 @@ struct Judge {
     idle_ns: Option<u64>,
     wished: Option<Wish>,
     in_a_row: u32,
+    /// Windows for which nothing changes.
     rests: u32,
+    /// The last change, how long it was given, and the windows since.
+    changed: Option<Wish>,
+    rest: u32,
+    since: u32,
 }
 
 /// What one loop has measured last.
@@ -191,8 +197,11 @@ impl Judge {
         self.in_a_row = if wish == self.wished { self.in_a_row + 1 } else { 1 };
         self.wished = wish;
         self.rests = self.rests.saturating_sub(1);
+        self.since = self.since.saturating_add(1);
         let wish = wish.filter(|wish| self.rests == 0 && self.in_a_row >= PATIENCE[*wish as usize])?;
-        (self.in_a_row, self.rests) = (0, REST);
+        let takes_back = self.changed.is_some_and(|before| before != wish) && self.since < 4 * self.rest;
+        self.rest = if takes_back { (2 * self.rest).min(REST[1]) } else { REST[0] };
+        (self.in_a_row, self.rests, self.since, self.changed) = (0, self.rest, 0, Some(wish));
         Some(match wish {
             Wish::More => load.active + 1,
             Wish::Fewer => load.active - 1,
@@ -248,6 +257,21 @@ mod tests {
             assert_eq!(judge.next(&ONE), None);
             assert_eq!(judge.next(&Load { most: 100, ..ONE }), None, "every other window is no reason");
         }
+    }
+
+    #[test]
+    fn a_load_between_two_numbers_does_not_go_to_and_fro_for_ever() {
+        let (mut judge, mut load, mut changes) = (Judge::default(), ONE, 0);
+        for _ in 0..10_000 {
+            if let Some(active) = judge.next(&load) {
+                changes += 1;
+                load = match active {
+                    1 => ONE,
+                    _ => Load { active, most: 470, sum: 940, spare: Some(0), ..ONE },
+                };
+            }
+        }
+        assert!((10..40).contains(&changes), "{changes} in 1,000 seconds");
     }
 
     #[test]

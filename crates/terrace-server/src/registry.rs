@@ -98,6 +98,14 @@ impl ClientInfo {
         Place { client: self.id, loop_index: (place >> 32) as usize, slot: place as u32 as usize }
     }
 
+    /// It has been sent to that loop, which finds it a slot. Changes nothing if the loop has done so already. What is
+    /// sent to it from now on comes there after the connection.
+    pub(crate) fn sent_to(&self, loop_index: usize, from: Place) {
+        let before = packed(from.loop_index, from.slot);
+        let on_its_way = packed(loop_index, u32::MAX as usize);
+        let _ = self.place.compare_exchange(before, on_its_way, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
     /// It is served there from now on.
     pub(crate) fn move_to(&self, loop_index: usize, slot: usize) {
         self.place.store(packed(loop_index, slot), Ordering::Release);

@@ -36,5 +36,7 @@ pub(crate) fn idle_ns() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let mut fields = text.lines().next()?.split_whitespace().skip(4);
     let mut ticks = || fields.next()?.parse::<u64>().ok();
-    Some((ticks()? + ticks()?) * TICK_NS)
+    let ticks = ticks()? + ticks()?;
+    // A machine that was never idle is one whose system does not tell.
+    (ticks > 0).then_some(ticks * TICK_NS)
 }

@@ -1,7 +1,8 @@
 //! Connections on their way from one loop to another, when the number of loops that serve has changed.
 //!
 //! A connection moves between two of its requests, when nothing of it is under way and nobody but the loop holds on
-//! to its place: no reply is unsent, no transaction is open, it listens to nothing and tracks nothing. Those that are
+//! to its place: no reply is unsent, no transaction is open, it listens to nothing and tracks nothing. An order to
+//! disconnect it, and what the reads of another have to tell it, may be under way: the loop that it left sends them on. Those that are
 //! served move first; one that is silent stays where it is until it says something. Replies keep their order, because
 //! the connection leaves only after the last one.
 
@@ -113,9 +114,13 @@ impl EventLoop {
         self.free.push(slot);
         self.open -= 1;
         self.handle.connections.fetch_sub(1, Ordering::Relaxed);
-        let target = &self.shared.loops[self.shared.loop_for_next()];
+        let loop_index = self.shared.loop_for_next();
+        let (info, from) = (Arc::clone(&connection.session.info), connection.session.place());
+        let target = &self.shared.loops[loop_index];
         target.connections.fetch_add(1, Ordering::Relaxed);
         target.send(Message::Moved { connection, newest_seqno: self.group.newest_seqno() });
+        // Only now: whoever sees the new place and sends something there is behind the connection.
+        info.sent_to(loop_index, from);
     }
 
     /// Takes over a connection that another loop has served so far.

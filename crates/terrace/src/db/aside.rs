@@ -83,7 +83,7 @@ impl SetAside {
 fn lasts(error: &Error) -> bool {
     match error {
         Error::Corruption { .. } | Error::UnsupportedVersion { .. } => true,
-        Error::Io { source, .. } => source.kind() == ErrorKind::NotFound,
+        Error::Io { operation: "open" | "read", source, .. } => source.kind() == ErrorKind::NotFound,
         _ => false,
     }
 }

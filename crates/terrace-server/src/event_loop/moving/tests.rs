@@ -51,15 +51,40 @@ fn connections(shared: &Shared) -> [usize; 2] {
     [0, 1].map(|index| shared.loops[index].connections.load(Ordering::Relaxed))
 }
 
-/// Has all clients say something until the loops have so many connections.
+/// Has all clients say something until the loops have so many connections, and once more, when none is on its way.
 fn settle(shared: &Shared, clients: &mut [Client], wanted: [usize; 2]) {
     let start = Instant::now();
-    while connections(shared) != wanted {
+    let mut settled = false;
+    while !settled {
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}, not {wanted:?}", connections(shared));
+        settled = connections(shared) == wanted;
         for client in &mut *clients {
             assert_eq!(client.ask("PING"), "+PONG");
         }
     }
+}
+
+/// The reply said that the client was disconnected, and it was not: the order had come to the loop that the connection
+/// had left, before the one where it went to.
+#[test]
+fn an_order_to_disconnect_reaches_a_connection_on_its_way() {
+    with_server(|shared, connect| {
+        for round in 0..200 {
+            let (mut victim, mut other) = (connect(), connect());
+            let id = victim.ask("CLIENT ID").split_off(1);
+            assert_eq!(other.ask("PING"), "+PONG");
+            shared.balance.force(1 + round % 2);
+            // Served now, it leaves; the order comes at the same time.
+            victim.send("PING\r\n");
+            assert_eq!(other.ask(&format!("CLIENT KILL ID {id}")), ":1");
+            let mut rest = Vec::new();
+            let ended = victim.0.read_to_end(&mut rest);
+            assert!(
+                ended.is_ok() || ended.unwrap_err().kind() != std::io::ErrorKind::WouldBlock,
+                "it is still there"
+            );
+        }
+    });
 }
 
 #[test]
